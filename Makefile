@@ -1,0 +1,58 @@
+# Needs only Python 3.11+ with venv, and make. `make help` lists the commands.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+SETUP := pyproject.toml constraints.txt
+
+.PHONY: help lab test check demo bench clean
+help:
+	@echo "make lab     set up, then open the workbench in JupyterLab (ARGS=--no-browser to only serve)"
+	@echo "make test    set up, then run make check and all tests (browser tests need a Chromium)"
+	@echo "make demo    set up, then sweep two networks and write trtlab-demo.html"
+	@echo "make check   ruff, mypy, import-linter, notebook hygiene"
+	@echo "make bench   run the performance benchmarks and print their table"
+	@echo "PYTHON=python3.12 chooses another interpreter for the set-up"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "trtlab needs Python 3.11 or newer; $(PYTHON) is not. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || { \
+	  echo "$(PYTHON) has no venv. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# Each stamp is touched last, so an interrupted set-up is resumed and a finished one is skipped.
+$(VENV)/.lab-ready: $(SETUP) | $(BIN)/python
+	@echo "Setting up the workbench once: about 1.0 GB on disk, 1 to 5 minutes with a fast network."
+	@$(PIP) --editable '.[cpu,lab]'
+	@echo "Adding TensorRT-RTX (about 230 MB), which builds real engines without a GPU."
+	@$(PIP) --editable '.[rtx]' || echo "TensorRT-RTX has no wheel for this platform (pip says why above); going on without it."
+	@touch $@
+
+$(VENV)/.test-ready: $(VENV)/.lab-ready
+	@echo "Adding the test tools once: about 0.7 GB on disk, 1 to 3 minutes."
+	@$(PIP) --editable '.[test,dev]'
+	@touch $@
+
+lab: $(VENV)/.lab-ready
+	@$(BIN)/trtlab lab $(ARGS)
+
+demo: $(VENV)/.lab-ready
+	@$(BIN)/trtlab demo $(ARGS)
+
+check: $(VENV)/.test-ready
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+test: check
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.test-ready
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

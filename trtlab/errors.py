@@ -1,0 +1,118 @@
+"""The error tree. Every error a user can meet is one of these.
+
+TrtlabError                 what happened and where; ``hint`` says what to do
+├── SpecError               a setting is wrong or does not fit the model
+├── ModelError              the model file cannot be used
+├── BackendUnavailableError the backend's package or device is missing here
+├── UnsupportedError        asked for something that this backend cannot do
+├── BuildError              the build failed
+│   └── ParseError          the backend does not accept the model
+├── PlanError               a plan cannot be loaded here
+├── ExecutionError          a job failed while running
+│   ├── WorkerCrashed       the worker process ended on its own
+│   ├── JobTimeout          the job took longer than allowed
+│   └── JobCancelled        somebody stopped it
+├── MismatchError           two records that must not be compared or joined
+├── RecordError             a record file cannot be read
+└── StoreError              the store cannot be read or written (disk, rights, schema)
+"""
+
+from __future__ import annotations
+
+
+class TrtlabError(Exception):
+    """Base of all errors a user can meet.
+
+    Args:
+        message: What happened and where, with the values at fault.
+        hint: What to do about it, or an empty string when nothing is known to help.
+        details: Longer text for whoever digs (a worker's last words), never shown unasked.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", details: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  → {self.hint}" if self.hint else self.message
+
+
+class SpecError(TrtlabError):
+    """A setting is wrong, or does not fit the model."""
+
+
+class ModelError(TrtlabError):
+    """The model file cannot be used."""
+
+
+class BackendUnavailableError(TrtlabError):
+    """The backend's package or device is missing here."""
+
+
+class UnsupportedError(TrtlabError):
+    """The backend cannot do what was asked."""
+
+
+class BuildError(TrtlabError):
+    """The build failed."""
+
+
+class ParseError(BuildError):
+    """The backend does not accept the model."""
+
+
+class PlanError(TrtlabError):
+    """A plan cannot be loaded here."""
+
+
+class ExecutionError(TrtlabError):
+    """A job failed while running."""
+
+
+class WorkerCrashed(ExecutionError):  # noqa: N818 - the name says what happened
+    """The worker process ended on its own."""
+
+
+class JobTimeout(ExecutionError):  # noqa: N818 - the name says what happened
+    """The job took longer than allowed and was stopped."""
+
+
+class JobCancelled(ExecutionError):  # noqa: N818 - the name says what happened
+    """Somebody stopped the job."""
+
+
+class MismatchError(TrtlabError):
+    """Two records that must not be compared or joined."""
+
+
+class RecordError(TrtlabError):
+    """A record file cannot be read."""
+
+
+class StoreError(TrtlabError):
+    """The store cannot be read or written: disk, rights, or a newer schema."""
+
+
+def _tree(root: type[TrtlabError]) -> dict[str, type[TrtlabError]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found |= _tree(child)
+    return found
+
+
+ERRORS_BY_NAME: dict[str, type[TrtlabError]] = _tree(TrtlabError)
+"""Every error class by its name: how an error crosses the worker's pipe."""
+
+WRONG_INPUT: tuple[type[TrtlabError], ...] = (
+    SpecError,
+    ModelError,
+    UnsupportedError,
+    BackendUnavailableError,
+    ParseError,
+    PlanError,
+    MismatchError,
+    RecordError,
+)
+"""Errors that end the command line with 2 (wrong input or usage); all others end it with 1."""
