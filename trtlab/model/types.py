@@ -1,0 +1,92 @@
+"""The model types: ``Model`` (a file and its identity) and ``Graph`` (its nodes, no weights)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Dim = int | str | None
+"""A dimension: a number, a named dynamic axis, or None when nothing is known about it."""
+
+Attribute = int | float | str | tuple[int | float | str, ...]
+"""A small node attribute; tensors and subgraphs are kept apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named tensor: ``dtype`` as NumPy or ml_dtypes names it (``float32``, ``bfloat16``).
+
+    ``shape`` is None when the rank itself is unknown. ``dtype`` is None when inference could not
+    tell. ``is_constant`` marks weights (initialisers and Constant outputs).
+    """
+
+    name: str
+    dtype: str | None
+    shape: tuple[Dim, ...] | None
+    is_constant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of the ONNX graph. ``domain`` is empty for standard operators.
+
+    ``inputs`` and ``outputs`` hold tensor names; an omitted optional input is an empty string.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    domain: str = ""
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    subgraphs: Mapping[str, Graph] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Nodes in topological order and every tensor by name; no weight values."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    tensors: Mapping[str, Tensor]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """An ONNX file and what identifies it.
+
+    Attributes:
+        name: What people call it: ``zoo:resnet50`` or the file's name without its ending.
+        path: The file on this machine.
+        hash: SHA-256 (hex) over graph, weights and external data: the same model saved with
+            its weights inside or beside it has the same hash.
+        inputs: Graph inputs that are not initialisers, with named dynamic axes.
+        outputs: Graph outputs.
+        opset: Version of the default operator set.
+        ir_version: ONNX IR version of the file.
+        parameters: Number of weight elements.
+        weight_bytes: Bytes of all weights.
+        recipe: The precision recipe that made it; ``fp32`` as opened.
+        parent: Hash of the model that it was made from, or None.
+    """
+
+    name: str
+    path: str
+    hash: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    opset: int
+    ir_version: int
+    parameters: int
+    weight_bytes: int
+    recipe: str = "fp32"
+    parent: str | None = None
+
+    @property
+    def batch_axis(self) -> str | None:
+        """Name of the dynamic first axis that every input shares, or None if batch is fixed."""
+        first = {t.shape[0] if t.shape else None for t in self.inputs}
+        name = first.pop() if len(first) == 1 else None
+        return name if isinstance(name, str) else None

@@ -1,0 +1,201 @@
+"""What goes in: how to build a plan, how to run it; and doubt about what came out (``Caveat``).
+
+``None`` in a field means the backend's default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trtlab.errors import SpecError
+from trtlab.model.types import Tensor
+from trtlab.units import text_from_shape
+
+Shape = tuple[int, ...]
+OPTIMIZATION_LEVELS = ("disable", "basic", "extended", "layout", "all")
+"""ONNX Runtime's graph optimisation levels, weakest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    """How to turn a model into a plan.
+
+    Attributes:
+        backend: ``onnxruntime`` is the only one so far.
+        optimization_level: For ONNX Runtime one of ``OPTIMIZATION_LEVELS``; None is its default.
+        provider: ``cpu`` or ``cuda``: ONNX Runtime optimises a graph for one of them.
+
+    Raises:
+        SpecError: a value is not one of those named.
+    """
+
+    backend: str = "onnxruntime"
+    optimization_level: str | None = None
+    provider: Literal["cpu", "cuda"] = "cpu"
+
+    def __post_init__(self) -> None:
+        _one_of("provider", self.provider, ("cpu", "cuda"))
+        if self.optimization_level is not None:
+            _one_of("optimization level", self.optimization_level, OPTIMIZATION_LEVELS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """How to run a plan while it is measured.
+
+    Attributes:
+        batch: Size of the model's batch axis; None for a model without one, or with ``shapes``.
+        shapes: Shapes by input name, for inputs with other dynamic axes.
+        streams: Inferences in flight at once, each with its own bound buffers.
+        threads: Threads inside one inference (ONNX Runtime: intra-op); None is the backend's
+            choice.
+        activation_cap_bytes: Limit of ONNX Runtime's activation arena. Weights do not count.
+            Not a workspace: it changes no kernel, a run fits below it or fails.
+        quick: Short windows (0.15 s, 5 calls), for demonstrations; the record is labelled.
+        seed: Seed of the random inputs.
+
+    Raises:
+        SpecError: a value is zero, negative or not a number.
+    """
+
+    batch: int | None = None
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    streams: int = 1
+    threads: int | None = None
+    activation_cap_bytes: int | None = None
+    quick: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "streams", "threads", "activation_cap_bytes"):
+            value = getattr(self, name)
+            if value is not None:
+                _positive(name, value)
+        for tensor, shape in self.shapes.items():
+            for size in shape:
+                _positive(f"every dimension of {tensor}", size)
+
+
+CaveatKind = Literal[
+    "few-samples",
+    "unstable",
+    "not-warmed-up",
+    "spread",
+    "busy-machine",
+    "not-saved",
+    "different-conditions",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """Doubt about a result, raised only when it matters.
+
+    Attributes:
+        kind: Its name, for code.
+        message: What was seen, with the numbers.
+        hint: What would remove the doubt.
+    """
+
+    kind: CaveatKind
+    message: str
+    hint: str
+
+
+def input_shapes(
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor], run: RunConfig
+) -> tuple[dict[str, Shape], int | None]:
+    """Return the shape of every input in this run, and its batch size.
+
+    The batch is the size of the first axis where all inputs share it (by name, or as the same
+    fixed number that the outputs share too); otherwise it is None and an inference is one item.
+
+    Raises:
+        SpecError: a shape does not fit the model, or an axis has no size yet.
+    """
+    unknown = sorted(set(run.shapes) - {t.name for t in inputs})
+    if unknown:
+        raise SpecError(
+            f"The model has no input called {unknown[0]!r}.",
+            hint=f"Its inputs are {', '.join(repr(t.name) for t in inputs)}.",
+        )
+    axis = _batch_axis(inputs, outputs)
+    batch = run.batch
+    if batch is None and isinstance(axis, str) and not run.shapes:
+        batch = 1
+    if batch is not None and axis is None:
+        raise SpecError(
+            f"A batch of {batch} does not fit: the inputs share no batch axis.",
+            hint="Give every shape in full, as in --shapes x:8x128.",
+        )
+    if batch is not None and isinstance(axis, int) and batch != axis:
+        raise SpecError(
+            f"A batch of {batch} does not fit: the model's batch is fixed at {axis}.",
+            hint="Make it dynamic with trtlab.with_dynamic_batch(model) or --dynamic-batch.",
+        )
+    shapes = {t.name: _one_shape(t, run.shapes.get(t.name), axis, batch) for t in inputs}
+    firsts = {shape[0] for shape in shapes.values() if shape}
+    return shapes, firsts.pop() if axis is not None and len(firsts) == 1 else None
+
+
+def _batch_axis(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str | int | None:
+    firsts = {t.shape[0] if t.shape else None for t in inputs}
+    if len(firsts) != 1:
+        return None
+    first = firsts.pop()
+    if isinstance(first, int) and any(not t.shape or t.shape[0] != first for t in outputs):
+        return None  # a fixed first axis that the outputs do not share may be anything
+    return first
+
+
+def _one_shape(
+    tensor: Tensor, given: Shape | None, axis: str | int | None, batch: int | None
+) -> Shape:
+    if tensor.shape is None:
+        if given is None:
+            raise SpecError(
+                f"Input {tensor.name!r} has no shape in the model.",
+                hint=f"Give one, as in --shapes {tensor.name}:1x3x224x224.",
+            )
+        return given
+    if given is None:
+        named = [batch if d == axis and batch is not None else d for d in tensor.shape]
+        missing = [str(d) for d in named if not isinstance(d, int)]
+        if missing:
+            raise SpecError(
+                f"Input {tensor.name!r} {text_from_shape(tensor.shape)} has axes without a size: "
+                f"{', '.join(missing)}.",
+                hint=f"Give its whole shape, as in --shapes {tensor.name}:1x3x224x224.",
+            )
+        return tuple(d for d in named if isinstance(d, int))
+    fits = len(given) == len(tensor.shape) and all(
+        not isinstance(want, int) or want == got
+        for want, got in zip(tensor.shape, given, strict=True)
+    )
+    if not fits or (batch is not None and tensor.shape[0] == axis and given[0] != batch):
+        raise SpecError(
+            f"Shape {text_from_shape(given)} does not fit input {tensor.name!r} "
+            f"{text_from_shape(tensor.shape)}"
+            + (f" at batch {batch}." if batch is not None else "."),
+            hint="Give one number for each axis; fixed axes must keep their size.",
+        )
+    return given
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise SpecError(
+            f"There is no {name} called {value!r}.", hint=f"Choose one of {', '.join(allowed)}."
+        )
+
+
+def _positive(name: str, value: int) -> None:
+    # bool is an int to Python, and True is not a batch size.
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        label = name.removesuffix("_bytes").replace("_", " ")
+        raise SpecError(
+            f"{label.capitalize()} must be a whole number of at least 1; got {value!r}.",
+            hint=f"Give {label} as 1 or more.",
+        )
