@@ -1,0 +1,1 @@
+"""What records mean: pure functions, no files, no native code."""
