@@ -1,0 +1,123 @@
+"""What makes two runs comparable: the machine, its processor, library versions, its load."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from trtlab.record import Environment
+
+_ALWAYS = ("trtlab", "numpy", "onnx")
+
+
+def capture(packages: Iterable[str] = ()) -> Environment:
+    """Describe this machine now, with the versions of ``packages`` (distribution names)."""
+    return Environment(
+        machine=machine_id(),
+        cpu=_cpu_model(),
+        cores=available_cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        os=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        packages={name: v for name in (*_ALWAYS, *packages) if (v := version(name)) is not None},
+        gpu=_nvidia()[0],
+        driver=_nvidia()[1],
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    )
+
+
+def version(distribution: str) -> str | None:
+    """Return the installed version of a distribution, or None."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use: its affinity, not what the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def machine_id() -> str:
+    """Return a stable hash of this machine; its host name never leaves it."""
+    parts = [platform.node(), _cpu_model(), str(psutil.cpu_count())]
+    for file in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            parts.append(Path(file).read_text().strip())
+            break
+        except OSError:
+            continue
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _nvidia() -> tuple[str | None, str | None]:
+    """Return name and driver of the first NVIDIA GPU, or None twice.
+
+    By the driver's own command, which is there exactly when a driver is; needs no package.
+    """
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return None, None
+    query = [command, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    name, _, driver = said.stdout.partition("\n")[0].rpartition(", ")
+    return name or None, driver or None
+
+
+@functools.cache
+def _cpu_model() -> str:
+    if sys.platform == "linux":
+        try:
+            for line in Path("/proc/cpuinfo").read_text().splitlines():
+                if line.startswith(("model name", "Model")):
+                    return line.partition(":")[2].strip()
+        except OSError:
+            pass
+    return platform.processor() or platform.machine()
+
+
+def cpu_seconds() -> float:
+    """Return the seconds that all cores together have been busy since the machine started."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system + getattr(times, "nice", 0.0))
+
+
+def differences(a: Environment, b: Environment) -> list[str]:
+    """Say in words what keeps ``a`` and ``b`` from being the same conditions; empty if nothing.
+
+    Load and time do not count here: they belong to each run's own caveats.
+    """
+    found = []
+    if a.machine != b.machine:
+        found.append(f"machine ({a.gpu or a.cpu}, {b.gpu or b.cpu})")
+    elif a.cores != b.cores:
+        found.append(f"usable cores ({a.cores}, {b.cores})")
+    if a.gpu != b.gpu or a.driver != b.driver:
+        found.append(f"GPU or driver ({a.gpu} {a.driver}, {b.gpu} {b.driver})")
+    if a.os != b.os:
+        found.append(f"operating system ({a.os}, {b.os})")
+    for name in sorted({*a.packages, *b.packages} - {"trtlab", "onnx"}):
+        old, new = a.packages.get(name), b.packages.get(name)
+        if old != new:
+            found.append(f"{name} ({old or 'absent'}, {new or 'absent'})")
+    return found
