@@ -1,0 +1,1 @@
+"""Backends: what builds a plan and what runs it."""

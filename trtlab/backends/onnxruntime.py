@@ -1,0 +1,349 @@
+"""The ONNX Runtime backend: its optimised model is the plan, a session is the engine.
+
+The dump is made at the chosen graph optimisation level and loaded with optimisations off: they
+are in it already, and loading takes a tenth of the time. At levels *layout* and *all* it fits
+this processor only, so plans are keyed by machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtlab.backends.base import (
+    Abilities,
+    Ability,
+    BackendStatus,
+    Bound,
+    Built,
+    Feeds,
+    LayerTimes,
+    Progress,
+)
+from trtlab.environment import version
+from trtlab.errors import (
+    BackendUnavailableError,
+    BuildError,
+    ExecutionError,
+    ParseError,
+    PlanError,
+    TrtlabError,
+    UnsupportedError,
+)
+from trtlab.formats import onnxruntime_profile
+from trtlab.record import EngineLayer
+from trtlab.spec import BuildConfig, RunConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_LEVELS = {
+    "disable": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "layout": "ORT_ENABLE_LAYOUT",
+    "all": "ORT_ENABLE_ALL",
+}
+_PROFILE_WARM_UP = 3
+
+# The dump at *all* always warns that it may only suit this machine's processor. That is how it is
+# used here (plans are keyed by machine), so the warning tells the user nothing.
+_HARMLESS = re.compile(
+    r"Serializing optimized model with Graph Optimization level greater than ORT_ENABLE_EXTENDED"
+)
+_WARNING = re.compile(r"\[[WEF]:onnxruntime:[^\]]*\]\s*(.*)")
+
+_NO_REASON = Ability(True)
+# Seen with ONNX Runtime 1.31 on x86-64: initialisers of an FP16 graph are widened to float32 and
+# computed there; BF16 Conv is rejected (INVALID_GRAPH); FP8 Q/DQ runs as float arithmetic.
+_NOT_ON_CPU = {
+    "fp16": Ability(
+        False,
+        "ONNX Runtime's CPU widens FP16 to FP32, so its speed would not be FP16's.",
+        "Run on a GPU (provider cuda).",
+    ),
+    "bf16": Ability(
+        False, "ONNX Runtime's CPU has no BF16 convolution.", "Run on a GPU (provider cuda)."
+    ),
+    "fp8": Ability(
+        False, "ONNX Runtime's CPU emulates FP8 in FP32.", "Run with TensorRT on a GPU."
+    ),
+}
+_RECIPES = ("fp32", "fp16", "bf16", "int8", "fp8", "int8-weights", "int4-weights", "qdq")
+
+
+class Backend:
+    """Builds optimised models and runs them on the CPU or, with onnxruntime-gpu, on CUDA."""
+
+    name = "onnxruntime"
+
+    def status(self) -> BackendStatus:
+        """Say what can be done here, by importing the library and asking for its providers."""
+        try:
+            ort = _import()
+        except BackendUnavailableError as error:
+            no = Ability(False, error.message, error.hint)
+            return BackendStatus(self.name, None, (), {r: Abilities(no, no) for r in _RECIPES})
+        providers = tuple(ort.get_available_providers())
+        cuda = _PROVIDERS["cuda"] in providers
+        abilities = {}
+        for recipe in _RECIPES:
+            run = _NO_REASON if cuda else _NOT_ON_CPU.get(recipe, _NO_REASON)
+            build = run if recipe == "bf16" else _NO_REASON
+            abilities[recipe] = Abilities(build, run)
+        distribution = version("onnxruntime-gpu") or version("onnxruntime")
+        return BackendStatus(self.name, distribution or str(ort.__version__), providers, abilities)
+
+    def build(self, model: Path, config: BuildConfig, folder: Path, progress: Progress) -> Built:
+        """Optimise ``model`` and dump the result; see ``base.Backend.build``."""
+        ort = _import()
+        target = folder / "optimised.onnx"
+        options = ort.SessionOptions()
+        options.optimized_model_filepath = str(target)
+        level = _LEVELS[config.optimization_level or "all"]
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+        progress("optimise", 0, 2)
+        begin = time.perf_counter()
+        with _captured_stderr() as words, _errors(BuildError, model.name):
+            session = _session(ort, model, options, config.provider)
+        seconds = time.perf_counter() - begin
+        del session
+        if not target.is_file():
+            raise BuildError(
+                f"ONNX Runtime wrote no optimised model of {model.name}.",
+                hint="Its weights may exceed the 2 GiB that one file can hold.",
+                details="\n".join(words),
+            )
+        progress("read layers", 1, 2)
+        layers = _layers(target)
+        progress("read layers", 2, 2)
+        return Built(str(target), seconds, layers, _messages(words))
+
+    @contextlib.contextmanager
+    def load(self, plan: Path, config: BuildConfig, run: RunConfig) -> Iterator[_Engine]:
+        """Load a dumped model as it is; see ``base.Backend.load``."""
+        ort = _import()
+        with _errors(PlanError, plan.name[:12]):
+            session = _session(ort, plan, _run_options(ort, run), config.provider)
+        yield _Engine(ort, session)
+
+    def layer_times(
+        self,
+        plan: Path,
+        config: BuildConfig,
+        run: RunConfig,
+        feeds: Feeds,
+        runs: int,
+        progress: Progress,
+    ) -> LayerTimes:
+        """Run a session with its profiler on; see ``base.Backend.layer_times``."""
+        ort = _import()
+        with tempfile.TemporaryDirectory() as folder:
+            options = _run_options(ort, run)
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            with _errors(PlanError, plan.name[:12]):
+                session = _session(ort, plan, options, config.provider)
+            call = _Engine(ort, session).bind(feeds).call
+            # Binding ran the model once already.
+            for index in range(_PROFILE_WARM_UP - 1 + runs):
+                progress("profile", index, _PROFILE_WARM_UP - 1 + runs)
+                call()
+            file = Path(session.end_profiling())
+            times = onnxruntime_profile.read(file, skip_runs=_PROFILE_WARM_UP)
+        on_gpu = any(y.provider == _PROVIDERS["cuda"] for y in times.layers)
+        return LayerTimes(
+            "host-launch" if on_gpu else "cpu", times.layers, times.runs_ns, times.arena_peak_bytes
+        )
+
+
+class _Engine:
+    """A session whose calls have their buffers bound: half the cost of ``session.run``."""
+
+    def __init__(self, ort: Any, session: Any) -> None:
+        self._ort = ort
+        self._session = session
+        self.provider: str = session.get_providers()[0]
+        self._device = "cuda" if self.provider == _PROVIDERS["cuda"] else "cpu"
+
+    def bind(self, feeds: Feeds) -> Bound:
+        """Run once to learn the outputs' shapes, then bind outputs that are allocated for good."""
+        session, ort_value = self._session, self._ort.OrtValue
+        inputs = {n: ort_value.ortvalue_from_numpy(a, self._device, 0) for n, a in feeds.items()}
+        names = [o.name for o in session.get_outputs()]
+        probe = session.io_binding()
+        for name, value in inputs.items():
+            probe.bind_ortvalue_input(name, value)
+        for name in names:
+            probe.bind_output(name, self._device, 0)
+        with _errors(ExecutionError, "the model"):
+            begin = time.perf_counter_ns()
+            session.run_with_iobinding(probe)
+            first_call_ns = time.perf_counter_ns() - begin
+            binding = session.io_binding()
+            for name, value in inputs.items():
+                binding.bind_ortvalue_input(name, value)
+            # What the probe allocated is of the right shape: keep it as the place of the results.
+            outputs = probe.get_outputs()
+            for name, value in zip(names, outputs, strict=True):
+                if value.is_tensor():
+                    binding.bind_ortvalue_output(name, value)
+                else:
+                    binding.bind_output(name, self._device, 0)
+        size = sum(a.nbytes for a in feeds.values())
+        size += sum(v.tensor_size_in_bytes() for v in outputs if v.is_tensor())
+        run = session.run_with_iobinding
+        return Bound(functools.partial(run, binding), size, first_call_ns)
+
+    def outputs(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        """Run once and return the outputs by name."""
+        with _errors(ExecutionError, "the model"):
+            arrays = self._session.run(None, dict(feeds))
+        return dict(zip((o.name for o in self._session.get_outputs()), arrays, strict=True))
+
+
+def _import() -> Any:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"ONNX Runtime cannot be loaded: {error}.", hint="pip install -e '.[cpu]'"
+        ) from error
+    ort.set_default_logger_severity(2)
+    return ort
+
+
+def _run_options(ort: Any, run: RunConfig) -> Any:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if run.threads is not None:
+        options.intra_op_num_threads = run.threads
+    if run.activation_cap_bytes is not None:
+        # Registered for the whole process; a process runs one configuration, so that is right.
+        memory = ort.OrtMemoryInfo(
+            "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+        )
+        # 1: grow by what is requested, not to the next power of two, which would blur the cap.
+        config = ort.OrtArenaCfg(run.activation_cap_bytes, 1, -1, -1)
+        ort.create_and_register_allocator(memory, config)
+        options.add_session_config_entry("session.use_env_allocators", "1")
+    return options
+
+
+def _session(ort: Any, path: Path, options: Any, provider: str) -> Any:
+    wanted = _PROVIDERS[provider]
+    if wanted not in ort.get_available_providers():
+        raise BackendUnavailableError(
+            f"This ONNX Runtime has no {wanted}.",
+            hint="pip install -e '.[gpu]' in an environment without the cpu extra.",
+        )
+    session = ort.InferenceSession(str(path), options, providers=[wanted])
+    if session.get_providers()[0] != wanted:
+        # A CUDA library that fails to load makes it fall back without an error.
+        raise BackendUnavailableError(
+            f"ONNX Runtime fell back from {wanted} to {session.get_providers()[0]}.",
+            hint="Check the CUDA and cuDNN libraries with trtlab doctor.",
+        )
+    return session
+
+
+def _layers(file: Path) -> tuple[EngineLayer, ...]:
+    import onnx
+
+    from trtlab.model.graphs import graph_from_proto
+
+    graph = graph_from_proto(onnx.load(file, load_external_data=False))
+    return tuple(
+        EngineLayer(
+            name=node.name,
+            type=node.op,
+            inputs=tuple(graph.tensors[n] for n in node.inputs if n in graph.tensors),
+            outputs=tuple(graph.tensors[n] for n in node.outputs if n in graph.tensors),
+            domain=node.domain,
+        )
+        for node in graph.nodes
+    )
+
+
+def _messages(words: Sequence[str]) -> tuple[str, ...]:
+    found = (match[1] for line in words if (match := _WARNING.search(line)))
+    return tuple(text for text in found if not _HARMLESS.search(text))
+
+
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator[list[str]]:
+    """Collect what native code prints on stderr: ONNX Runtime's Python API has no log callback."""
+    words: list[str] = []
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield words
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            words += file.read().decode(errors="replace").splitlines()
+
+
+_CAP = re.compile(r"Available memory of (\d+) is smaller than requested bytes of (\d+)")
+_NODE = re.compile(r"[Nn]ode:?\s*(?:with name |Name:)?'?([^'\s]+)'?")
+
+
+@contextlib.contextmanager
+def _errors(kind: type[TrtlabError], what: str) -> Iterator[None]:
+    """Turn ONNX Runtime's exceptions, which it makes in C++, into ours."""
+    try:
+        yield
+    except TrtlabError:
+        raise
+    except Exception as error:
+        text = str(error)
+        name = type(error).__name__
+        if "onnxruntime" not in type(error).__module__ and not isinstance(error, RuntimeError):
+            raise
+        if cap := _CAP.search(text):
+            node = _NODE.search(text)
+            raise ExecutionError(
+                f"The activation cap is too small: {int(cap[2]):,} bytes were asked for"
+                + (f" by node {node[1]}" if node else "")
+                + f", {int(cap[1]):,} were left.",
+                hint="Raise the activation cap or lower the batch.",
+                details=text,
+            ) from error
+        if "bad_alloc" in text or "Failed to allocate memory" in text:
+            raise MemoryError(text) from error
+        if name == "NotImplemented":
+            raise UnsupportedError(
+                f"ONNX Runtime cannot run {what}: {_first_line(text)}",
+                hint="The operator has no kernel for these types here.",
+                details=text,
+            ) from error
+        if kind is BuildError and name in (
+            "InvalidGraph",
+            "Fail",
+            "InvalidProtobuf",
+            "NoSuchFile",
+        ):
+            kind = ParseError
+        raise kind(
+            f"ONNX Runtime refused {what}: {_first_line(text)}",
+            hint="The details hold its whole message.",
+            details=text,
+        ) from error
+
+
+def _first_line(text: str) -> str:
+    # They begin with a code and its name, between colons that have spaces around them.
+    tail = text.split(" : ", 3)[-1].strip()
+    return tail.splitlines()[0] if tail else text

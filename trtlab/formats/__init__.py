@@ -1,0 +1,1 @@
+"""Other people's files: readers that turn them into records, writers that make them."""

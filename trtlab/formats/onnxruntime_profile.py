@@ -1,0 +1,108 @@
+"""ONNX Runtime's profiling JSON (Chrome trace events) → time per node.
+
+One ``<node>_kernel_time`` event a node and run, durations in whole microseconds; ``model_run``
+events frame the runs. On the CUDA provider a node's duration is the host launching it.
+Field names as written by ONNX Runtime 1.23 to 1.31.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtlab.codec import Int64Array
+from trtlab.errors import RecordError
+from trtlab.record import LayerTiming
+from trtlab.spec import Shape
+
+_SUFFIX = "_kernel_time"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTimes:
+    """What one file holds: every node's time in each run, and each whole run."""
+
+    layers: tuple[LayerTiming, ...]
+    runs_ns: Int64Array
+    arena_peak_bytes: int | None
+
+
+def read(path: Path, *, skip_runs: int = 0) -> NodeTimes:
+    """Read a profile, leaving out the first ``skip_runs`` runs (warm-up).
+
+    A node inside a subgraph (If, Loop) is part of the node that holds it.
+
+    Raises:
+        RecordError: the file is not such a profile, or holds no further run.
+    """
+    try:
+        events = json.loads(path.read_bytes())
+        runs = sorted(_spans(e for e in events if e.get("name") == "model_run"))[skip_runs:]
+        nodes = sorted(
+            (e for e in events if e.get("cat") == "Node" and e["name"].endswith(_SUFFIX)),
+            key=lambda e: (int(e["ts"]), -int(e["dur"])),
+        )
+        if not runs:
+            raise RecordError(f"{path.name} holds no run after the first {skip_runs}.")
+        return _joined(nodes, runs)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(
+            f"{path.name} is not a profile of ONNX Runtime: {error}.",
+            hint="It is written by a session with enable_profiling.",
+        ) from error
+
+
+def _spans(events: Iterable[Mapping[str, Any]]) -> Iterable[tuple[int, int]]:
+    return ((int(e["ts"]), int(e["ts"]) + int(e["dur"])) for e in events)
+
+
+def _joined(nodes: list[dict[str, Any]], runs: list[tuple[int, int]]) -> NodeTimes:
+    times: dict[tuple[int, str], list[int]] = {}
+    first: dict[tuple[int, str], Mapping[str, Any]] = {}
+    peak: int | None = None
+    run = 0
+    busy_until = -1
+    for event in nodes:
+        begin, end = int(event["ts"]), int(event["ts"]) + int(event["dur"])
+        while run < len(runs) and begin > runs[run][1]:
+            run += 1
+        if run == len(runs) or begin < runs[run][0]:
+            continue  # warm-up
+        args = event.get("args", {})
+        peak = _largest(peak, args.get("mem_in_use_peak"))
+        if end <= busy_until:
+            continue  # inside a node that is counted already
+        busy_until = end
+        key = (int(args["node_index"]), event["name"].removesuffix(_SUFFIX))
+        first.setdefault(key, args)
+        times.setdefault(key, [0] * len(runs))[run] += int(event["dur"]) * 1000
+    layers = tuple(
+        LayerTiming(
+            name=key[1],
+            type=str(first[key].get("op_name", "")),
+            provider=str(first[key].get("provider", "")),
+            samples_ns=Int64Array(samples),
+            output_shapes=_shapes(first[key].get("output_type_shape", [])),
+            arena_bytes=_number(first[key].get("mem_bytes_in_use")),
+        )
+        for key, samples in times.items()
+    )
+    return NodeTimes(layers, Int64Array((end - begin) * 1000 for begin, end in runs), peak)
+
+
+def _shapes(described: Iterable[Mapping[str, list[int]]]) -> tuple[Shape, ...]:
+    return tuple(tuple(dims) for tensor in described for dims in tensor.values())
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _largest(peak: int | None, text: str | None) -> int | None:
+    number = _number(text)
+    if number is None:
+        return peak
+    return number if peak is None else max(peak, number)
