@@ -1,0 +1,55 @@
+"""trtlab: a Jupyter workbench for NVIDIA TensorRT.
+
+Specs go in, records come out; backends make records, views only read them. Names are loaded on
+first use, so that ``import trtlab`` is quick and loads nothing native.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trtlab.analysis.compare import compare as compare
+    from trtlab.app.workbench import Workbench as Workbench
+    from trtlab.errors import TrtlabError as TrtlabError
+    from trtlab.verbs.benchmark import benchmark as benchmark
+    from trtlab.verbs.build import build as build
+    from trtlab.verbs.doctor import doctor as doctor
+    from trtlab.verbs.inspect import inspect as inspect
+    from trtlab.verbs.load import load as load
+    from trtlab.verbs.load import with_dynamic_batch as with_dynamic_batch
+    from trtlab.verbs.profile import profile as profile
+    from trtlab.verbs.sweep import sweep as sweep
+    from trtlab.views.figures import figure as figure
+    from trtlab.views.report import report as report
+
+_PUBLIC = {
+    "TrtlabError": "trtlab.errors",
+    "Workbench": "trtlab.app.workbench",
+    "benchmark": "trtlab.verbs.benchmark",
+    "build": "trtlab.verbs.build",
+    "compare": "trtlab.analysis.compare",
+    "doctor": "trtlab.verbs.doctor",
+    "figure": "trtlab.views.figures",
+    "inspect": "trtlab.verbs.inspect",
+    "load": "trtlab.verbs.load",
+    "profile": "trtlab.verbs.profile",
+    "report": "trtlab.views.report",
+    "sweep": "trtlab.verbs.sweep",
+    "with_dynamic_batch": "trtlab.verbs.load",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'trtlab' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,138 @@
+"""``build``: a model → a plan in the store."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from trtlab import worker
+from trtlab.backends import base
+from trtlab.backends.base import Built
+from trtlab.environment import capture, machine_id, version
+from trtlab.errors import StoreError
+from trtlab.model.types import Model
+from trtlab.record import ModelRef, Plan
+from trtlab.spec import BuildConfig, Caveat
+from trtlab.store import Record, Store, key_of
+from trtlab.verbs.load import load
+from trtlab.worker import Progress, silent
+
+_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+
+
+@dataclass(frozen=True, slots=True)
+class _BuildSpec:
+    model_path: str
+    config: BuildConfig
+    folder: str
+
+
+def build(
+    model: Any,
+    *,
+    backend: str | None = None,
+    optimization_level: str | None = None,
+    provider: Literal["cpu", "cuda"] = "cpu",
+    store: Store | None = None,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> Plan:
+    """Build a plan, or return the one that the same inputs gave before on this machine.
+
+    Args:
+        model: A ``Model``, or what ``load`` takes.
+        backend: Its name; None takes the first that can build here.
+        optimization_level: ONNX Runtime's graph optimisation level; None is its default (all).
+        provider: What the plan is optimised for: ``cpu`` or ``cuda``.
+        store: Where plan and record are kept; default is this machine's store.
+        progress: Called with phase, steps done and steps in all.
+        cancel: Set it to stop within a second.
+
+    Raises:
+        SpecError: there is no such backend or level.
+        BuildError: the builder refused the model (``ParseError``) or failed.
+        StoreError: the plan could not be written.
+    """
+    config = BuildConfig(
+        backend=backend or base.NAMES[0],
+        optimization_level=optimization_level,
+        provider=provider,
+    )
+    store = store or Store()
+    return build_with(
+        load(model, store=store, progress=progress, cancel=cancel),
+        config,
+        store=store,
+        progress=progress,
+        cancel=cancel,
+    )
+
+
+def build_with(
+    model: Model,
+    config: BuildConfig,
+    *,
+    store: Store,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> Plan:
+    """Build with a ready ``BuildConfig``; see ``build``."""
+    base.backend(config.backend)
+    key = plan_key(model, config)
+    known = store.get(key, Plan)
+    if known is not None and store.has_plan(known.hash):
+        return replace(known, model=ModelRef.of(model), model_path=model.path)
+    environment = capture(distributions(config.backend))
+    with store.scratch() as folder:
+        spec = _BuildSpec(model.path, config, str(folder))
+        done = worker.run(_build_job, spec, progress=progress, cancel=cancel)
+        plan_hash, plan_bytes = store.put_plan(Path(done.result.file))
+    plan = Plan(
+        hash=plan_hash,
+        model=ModelRef.of(model),
+        model_path=model.path,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        weight_bytes=model.weight_bytes,
+        config=config,
+        build_seconds=done.result.seconds,
+        plan_bytes=plan_bytes,
+        layers=done.result.layers,
+        messages=done.result.messages,
+        peak_rss_bytes=done.peak_rss_bytes,
+        environment=environment,
+    )
+    store.put(plan, key)
+    return plan
+
+
+def plan_key(model: Model, config: BuildConfig) -> str:
+    """Return the store's key of a plan: model, settings, library versions and machine."""
+    return key_of("plan", model.hash, config, conditions(config.backend))
+
+
+def distributions(backend: str) -> tuple[str, ...]:
+    """Return the distributions whose versions decide what a backend makes."""
+    return _DISTRIBUTIONS[backend]
+
+
+def conditions(backend: str) -> tuple[str | None, ...]:
+    """Return what else a result depends on, as part of its key: versions and this machine."""
+    return (machine_id(), *(version(name) for name in distributions(backend)))
+
+
+def kept(record: Record, key: str, store: Store) -> Any:
+    """Put a result into the store; where that fails, return it with a caveat: it is not lost."""
+    try:
+        store.put(record, key)
+    except StoreError as error:
+        doubt = Caveat("not-saved", f"The result is not saved: {error.message}", error.hint)
+        return replace(record, caveats=(*record.caveats, doubt))
+    return record
+
+
+def _build_job(spec: _BuildSpec, progress: Progress) -> Built:
+    backend = base.backend(spec.config.backend)
+    return backend.build(Path(spec.model_path), spec.config, Path(spec.folder), progress)

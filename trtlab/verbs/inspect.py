@@ -1,0 +1,139 @@
+"""``inspect``: what is in a model, and what each node computes and moves."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trtlab import worker
+from trtlab.analysis.flops import NodeCost, Total, node_costs, total
+from trtlab.model.types import Graph, Model, Tensor
+from trtlab.record import Shown
+from trtlab.spec import RunConfig, Shape, input_shapes
+from trtlab.store import Store
+from trtlab.units import text_from_bytes, text_from_count, text_from_shape
+from trtlab.verbs.load import load
+from trtlab.worker import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    path: str
+    shapes: Mapping[str, Shape]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Inspection(Shown):
+    """A model's make-up. Costs are estimated: from shapes alone, at the given batch.
+
+    Attributes:
+        ops: Number of nodes by operator, most frequent first.
+        costs: What each node computes and moves, in the graph's order.
+    """
+
+    model: Model
+    batch: int | None
+    shapes: Mapping[str, Shape]
+    ops: Mapping[str, int]
+    costs: tuple[NodeCost, ...]
+
+    @property
+    def total(self) -> Total:
+        """Sums over the nodes whose cost is known."""
+        return total(self.costs)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return label and text, most important first."""
+        m, cost = self.model, self.total
+        at = "" if self.batch is None else f" at batch {self.batch}"
+        unknown = f", {cost.unknown_flops} nodes unknown" if cost.unknown_flops else ""
+        return [
+            ("model", f"{m.name} ({m.recipe}), opset {m.opset}, IR {m.ir_version}"),
+            ("inputs", "; ".join(_tensor_text(t) for t in m.inputs)),
+            ("outputs", "; ".join(_tensor_text(t) for t in m.outputs)),
+            ("weights", f"{m.parameters:,} parameters, {text_from_bytes(m.weight_bytes)}"),
+            (
+                "nodes",
+                f"{len(self.costs)}: " + ", ".join(f"{n} {op}" for op, n in self.ops.items()),
+            ),
+            (
+                "arithmetic" + at,
+                f"{text_from_count(cost.flops, 'FLOP')} of which "
+                f"{text_from_count(cost.macs, 'MAC')}{unknown} (estimated)",
+            ),
+            (
+                "traffic" + at,
+                f"{text_from_bytes(cost.bytes_read)} read, "
+                f"{text_from_bytes(cost.bytes_written)} written if no node is fused (estimated)",
+            ),
+            ("hash", m.hash),
+        ]
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a node: operations and bytes, absent where unknown."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "node": c.node,
+                    "op": c.op,
+                    "macs": c.macs,
+                    "flops": c.flops,
+                    "bytes_read": c.bytes_read,
+                    "bytes_written": c.bytes_written,
+                }
+                for c in self.costs
+            ]
+        )
+
+
+def inspect(
+    model: Any,
+    *,
+    batch: int | None = None,
+    shapes: Mapping[str, Shape] | None = None,
+    store: Store | None = None,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> Inspection:
+    """Say what a model is made of.
+
+    Args:
+        model: A ``Model`` or what ``load`` takes.
+        batch: Size of the batch axis for the costs; default 1 where there is one.
+        shapes: Input shapes by name, for other dynamic axes.
+        store: Default is this machine's store.
+        progress: Called with phase, steps done and steps in all.
+        cancel: Set it to stop.
+
+    Raises:
+        ModelError: the model cannot be used.
+        SpecError: the shapes do not fit it.
+    """
+    opened = load(model, store=store, progress=progress, cancel=cancel)
+    run = RunConfig(batch=batch, shapes=shapes or {})
+    concrete, batch_used = input_shapes(opened.inputs, opened.outputs, run)
+    spec = _Spec(opened.path, concrete)
+    graph = worker.run(_graph_job, spec, progress=progress, cancel=cancel).result
+    ops = Counter(node.op for node in graph.nodes)
+    return Inspection(opened, batch_used, concrete, dict(ops.most_common()), node_costs(graph))
+
+
+def _tensor_text(tensor: Tensor) -> str:
+    shape = "?" if tensor.shape is None else text_from_shape(tensor.shape)
+    return f"{tensor.name} {tensor.dtype} {shape}"
+
+
+def _graph_job(spec: _Spec, progress: Progress) -> Graph:
+    from trtlab.model.reading import read_graph
+
+    progress("infer shapes", 0, 1)
+    return read_graph(spec.path, spec.shapes)

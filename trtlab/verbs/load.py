@@ -1,0 +1,280 @@
+"""``load``: a path, a zoo name, an ``onnx.ModelProto`` or a torch module → ``Model``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trtlab import worker
+from trtlab.errors import ExecutionError, ModelError, SpecError
+from trtlab.model.types import Graph, Model
+from trtlab.store import Store
+from trtlab.worker import Progress, silent
+from trtlab.zoo import catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadSpec:
+    path: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    model: Model
+    graph: Graph
+
+
+@dataclass(frozen=True, slots=True)
+class _RewriteSpec:
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class _MakeSpec:
+    name: str
+    path: str
+
+
+def load(
+    source: Any,
+    *,
+    example: Any = None,
+    name: str | None = None,
+    store: Store | None = None,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> Model:
+    """Open a model: check it, infer shapes, hash its content.
+
+    Args:
+        source: A path; ``"zoo:NAME"``; an ``onnx.ModelProto``; a ``torch.nn.Module`` together with
+            ``example``; or a ``Model``, which is returned as it is.
+        example: Example input (or a tuple of them) for exporting a torch module, batch first.
+        name: What to call it; default is the file's name or ``zoo:NAME``.
+        store: Where graphs and made models are kept; default is this machine's store.
+        progress: Called with phase, steps done and steps in all.
+        cancel: Set it to stop.
+
+    Raises:
+        ModelError: the file cannot be used; the message says what and where.
+        SpecError: there is no such zoo model, or ``example`` is missing.
+        ExecutionError: the machine's memory does not suffice, or the worker failed.
+    """
+    if isinstance(source, Model):
+        return source
+    store = store or Store()
+    if isinstance(source, str) and source.startswith("zoo:"):
+        path = zoo_path(source, store, progress, cancel)
+        return _read(path, name or source, store, progress, cancel)
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        return _read(path, name or path.stem, store, progress, cancel)
+    if _is_proto(source):
+        return _from_proto(source, name or source.graph.name or "model", store, progress, cancel)
+    if _is_torch_module(source):
+        proto = _export(source, example)
+        return _from_proto(proto, name or type(source).__name__, store, progress, cancel)
+    raise SpecError(
+        f"A {type(source).__name__} is not a model.",
+        hint='Give a path, "zoo:squeezenet", an onnx.ModelProto or a torch.nn.Module.',
+    )
+
+
+def with_dynamic_batch(
+    model: Model,
+    *,
+    store: Store | None = None,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> Model:
+    """Return ``model`` with a dynamic batch axis, or itself if it has one.
+
+    Raises:
+        ModelError: the batch cannot be made dynamic soundly; the message names the node.
+    """
+    if model.batch_axis is not None:
+        return model
+    store = store or Store()
+    target = store.model_path(f"dynamic-{model.hash}.onnx")
+    if not target.is_file():
+        with store.scratch() as folder:
+            spec = _RewriteSpec(model.path, str(folder / "dynamic.onnx"))
+            worker.run(_rewrite_job, spec, progress=progress, cancel=cancel)
+            (folder / "dynamic.onnx").replace(target)
+    made = _read(target, model.name, store, progress, cancel)
+    return replace(made, parent=model.hash)
+
+
+def graph_of(model: Model, store: Store | None = None) -> Graph:
+    """Return the model's graph, from the store or read again."""
+    store = store or Store()
+    graph = store.graph(model.hash)
+    if graph is None:
+        read = worker.run(_read_job, _ReadSpec(model.path, model.name)).result
+        graph = read.graph
+        store.put_graph(read.model, graph)
+    return graph
+
+
+def zoo_path(
+    name: str,
+    store: Store,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> Path:
+    """Return the file of a zoo model, making it first where it does not ship with trtlab."""
+    entry = catalogue.entry(name)
+    if entry.shipped:
+        return catalogue.shipped_path(entry.name)
+    path = store.model_path(f"zoo-{entry.name}-{catalogue.RECIPE_VERSION}.onnx")
+    if not path.is_file():
+        spec = _MakeSpec(entry.name, str(path))
+        worker.run(_make_job, spec, progress=progress, cancel=cancel)
+    return path
+
+
+def _read(
+    path: Path,
+    name: str,
+    store: Store,
+    progress: Progress,
+    cancel: threading.Event | None,
+) -> Model:
+    identity = _file_identity(path)
+    known = store.model(identity, name) if identity else None
+    if known is not None:
+        return known
+    progress("check model", 0, 0)
+    spec = _ReadSpec(str(path), name)
+    read = worker.run(_read_job, spec, progress=progress, cancel=cancel).result
+    store.put_graph(read.model, read.graph)
+    # With weights in other files, this file's identity does not tell whether they changed.
+    if identity and read.model.weight_bytes <= path.stat().st_size:
+        store.put_model(identity, read.model)
+    return read.model
+
+
+def _file_identity(path: Path) -> str | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return f"{path.resolve()}\n{stat.st_ino}\n{stat.st_size}\n{stat.st_mtime_ns}"
+
+
+def _is_proto(source: Any) -> bool:
+    # Duck-typed, so that opening a path imports no onnx in this process.
+    return type(source).__name__ == "ModelProto" and hasattr(source, "SerializeToString")
+
+
+def _from_proto(
+    proto: Any,
+    name: str,
+    store: Store,
+    progress: Progress,
+    cancel: threading.Event | None,
+) -> Model:
+    try:
+        data: bytes = proto.SerializeToString()
+    except ValueError as error:  # protobuf ends at 2 GiB
+        raise ModelError(
+            f"{name} is too large to be passed in memory: {error}.",
+            hint="Save it with external data and give the path.",
+        ) from error
+    path = store.model_path(f"given-{hashlib.sha256(data).hexdigest()}.onnx")
+    if not path.is_file():
+        with store.scratch() as folder:
+            (folder / "given.onnx").write_bytes(data)
+            (folder / "given.onnx").replace(path)
+    return _read(path, name, store, progress, cancel)
+
+
+def _is_torch_module(source: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.nn.Module)
+
+
+def _export(module: Any, example: Any) -> Any:
+    """Export a torch module: in this process, since a live module cannot be sent to another."""
+    import io
+
+    import onnx
+    import torch
+
+    if example is None:
+        raise SpecError(
+            "A torch module needs an example input.",
+            hint="trtlab.load(module, example=torch.zeros(1, 3, 224, 224))",
+        )
+    examples = example if isinstance(example, tuple) else (example,)
+    inputs = [f"input_{i}" for i in range(len(examples))]
+    buffer = io.BytesIO()
+    was_training = module.training
+    module.eval()
+    try:
+        # The TorchScript exporter with PRESERVE leaves BatchNorm as a node of its own, so that
+        # fusing it is still to be seen.
+        torch.onnx.export(
+            module,
+            examples,
+            buffer,
+            input_names=inputs,
+            output_names=["output"],
+            dynamic_axes={n: {0: "N"} for n in [*inputs, "output"]},
+            opset_version=17,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            dynamo=False,
+        )
+    except Exception as error:
+        raise ModelError(
+            f"{type(module).__name__} was not exported: {error}",
+            hint="Export it yourself with torch.onnx.export and load the file.",
+        ) from error
+    finally:
+        module.train(was_training)
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _read_job(spec: _ReadSpec, progress: Progress) -> _Read:
+    from trtlab.model.reading import read_model
+
+    progress("check model", 0, 1)
+    _fits_memory(Path(spec.path))
+    model, graph = read_model(spec.path, name=spec.name)
+    progress("check model", 1, 1)
+    return _Read(model, graph)
+
+
+def _fits_memory(path: Path) -> None:
+    import psutil
+
+    total = psutil.virtual_memory().total
+    size = path.stat().st_size if path.is_file() else 0
+    if size > total:
+        raise ExecutionError(
+            f"{path.name} ({size:,} bytes) is larger than this machine's memory ({total:,}).",
+            hint="Use a machine with more memory, or a smaller model.",
+        )
+
+
+def _rewrite_job(spec: _RewriteSpec, progress: Progress) -> None:
+    import onnx
+
+    from trtlab.model.batch import with_dynamic_batch as rewritten
+
+    progress("make batch dynamic", 0, 1)
+    onnx.save(rewritten(onnx.load(spec.path)), spec.target)
+    progress("make batch dynamic", 1, 1)
+
+
+def _make_job(spec: _MakeSpec, progress: Progress) -> None:
+    from trtlab.zoo.making import make_model
+
+    make_model(spec.name, spec.path, progress)

@@ -1,0 +1,168 @@
+"""``sweep``: a grid of settings, each point in a fresh process, finished ones from the store."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+from trtlab.backends import base
+from trtlab.errors import JobCancelled, SpecError, TrtlabError
+from trtlab.model.types import Model
+from trtlab.record import Failure, Measurement, ModelRef, Plan, Point, SweepResult
+from trtlab.spec import BuildConfig, RunConfig
+from trtlab.store import Store
+from trtlab.verbs.benchmark import benchmark_with, measurement_key
+from trtlab.verbs.build import build_with, plan_key
+from trtlab.verbs.load import load
+from trtlab.worker import Progress, silent
+
+OnPoint = Callable[[int, int, Point], None]
+"""Called with the points done, the points in all, and the point that has just come."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One point still to be made; picklable, so that any executor can carry it."""
+
+    model: Model
+    build: BuildConfig
+    run: RunConfig
+    reuse: bool
+
+
+def _nobody(_done: int, _total: int, _point: Point) -> None:
+    """Tell nobody about a point."""
+
+
+def sweep(
+    models: Any,
+    *,
+    batch: int | Sequence[int | None] | None = None,
+    streams: int | Sequence[int] = 1,
+    threads: int | Sequence[int | None] | None = None,
+    optimization_level: str | Sequence[str | None] | None = None,
+    backend: str | None = None,
+    quick: bool = False,
+    reuse: bool = True,
+    executor: Executor | None = None,
+    store: Store | None = None,
+    progress: Progress = silent,
+    on_point: OnPoint = _nobody,
+    cancel: threading.Event | None = None,
+) -> SweepResult:
+    """Measure every combination of the given settings.
+
+    A point that fails is kept with its reason; the others go on. Finished points lie in the
+    store, so a sweep that was killed goes on where it ended, and a repeated one answers at once.
+
+    Args:
+        models: One model or several: each a ``Model`` or what ``load`` takes.
+        batch: Batch sizes.
+        streams: Inferences in flight at once.
+        threads: Threads inside one inference; None is the backend's choice.
+        optimization_level: ONNX Runtime's graph optimisation levels; None is its default.
+        backend: Its name; None takes the first that can build and run here.
+        quick: Short windows, for demonstrations; the records are labelled.
+        reuse: False measures again what the store has.
+        executor: Where points are made: any ``concurrent.futures.Executor``. None makes them one
+            after the other, which is right on one machine: points at once disturb each other.
+        store: Default is this machine's store. With an executor, workers use their own default.
+        progress: Called with phase, steps done and steps in all, inside a point.
+        on_point: Called when a point is there.
+        cancel: Set it to stop; the points that are done are returned.
+
+    Raises:
+        SpecError: a setting is wrong, or there is no point.
+        ModelError: a model cannot be used.
+    """
+    store = store or Store()
+    opened = [load(m, store=store, progress=progress, cancel=cancel) for m in _several(models)]
+    builds = [
+        BuildConfig(backend=backend or base.NAMES[0], optimization_level=level)
+        for level in _several(optimization_level)
+    ]
+    runs = [
+        RunConfig(batch=b, streams=s, threads=t, quick=quick)
+        for b, s, t in itertools.product(_several(batch), _several(streams), _several(threads))
+    ]
+    jobs = [_Job(m, b, r, reuse) for m, b, r in itertools.product(opened, builds, runs)]
+    if not jobs:
+        raise SpecError("The sweep has no point.", hint="Give at least one value for each axis.")
+    made = (
+        _one_by_one(jobs, store, progress, cancel)
+        if executor is None
+        else _by_executor(jobs, executor, cancel)
+    )
+    points: dict[int, Point] = {}
+    stopped = False
+    try:
+        for index, point in made:
+            points[index] = point
+            on_point(len(points), len(jobs), point)
+    except JobCancelled:
+        stopped = True
+    return SweepResult(tuple(points[i] for i in sorted(points)), stopped)
+
+
+def _several(values: Any) -> list[Any]:
+    """Return the values without repeats; one value stands for a list of one."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        return [values]
+    return list(dict.fromkeys(values))
+
+
+def _one_by_one(
+    jobs: Sequence[_Job], store: Store, progress: Progress, cancel: threading.Event | None
+) -> Iterator[tuple[int, Point]]:
+    for index, job in enumerate(jobs):
+        if cancel is not None and cancel.is_set():
+            raise JobCancelled("The sweep was stopped.")
+        yield index, _point(job, store, progress, cancel)
+
+
+def _by_executor(
+    jobs: Sequence[_Job], executor: Executor, cancel: threading.Event | None
+) -> Iterator[tuple[int, Point]]:
+    futures = {executor.submit(_remote_point, job): i for i, job in enumerate(jobs)}
+    try:
+        for future in as_completed(futures):
+            if cancel is not None and cancel.is_set():
+                raise JobCancelled("The sweep was stopped.")
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _remote_point(job: _Job) -> Point:
+    return _point(job, Store(), silent, None)
+
+
+def _point(job: _Job, store: Store, progress: Progress, cancel: threading.Event | None) -> Point:
+    model = ModelRef.of(job.model)
+    plan: Plan | None = None
+    try:
+        if job.reuse:
+            known = store.get(measurement_key(job.model.hash, job.build, job.run), Measurement)
+            plan = store.get(plan_key(job.model, job.build), Plan)
+            if known is not None and plan is not None:
+                return Point(
+                    model=model,
+                    build=job.build,
+                    run=job.run,
+                    plan=plan,
+                    measurement=known,
+                    from_store=True,
+                )
+        plan = build_with(job.model, job.build, store=store, progress=progress, cancel=cancel)
+        measurement = benchmark_with(plan, job.run, store=store, progress=progress, cancel=cancel)
+    except JobCancelled:
+        raise
+    except TrtlabError as error:
+        failure = Failure(type(error).__name__, error.message, error.hint)
+        return Point(model=model, build=job.build, run=job.run, plan=plan, failure=failure)
+    return Point(model=model, build=job.build, run=job.run, plan=plan, measurement=measurement)
