@@ -1,0 +1,1 @@
+"""The widget workbench: one observable state; callbacks only set a trait or start a job."""

@@ -1,0 +1,1 @@
+"""Records to what people look at: rows, figures, widgets, an HTML report."""

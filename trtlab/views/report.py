@@ -1,0 +1,153 @@
+"""One self-contained HTML file: curves, tables and how they were measured. Needs no network."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trtlab import stats
+from trtlab.errors import SpecError, StoreError
+from trtlab.record import Environment, LayerProfile, Measurement, SweepResult
+from trtlab.units import text_from_bytes
+from trtlab.views.figures import figure, plotly_js
+from trtlab.views.sentences import latency_sentence, memory_sentence, throughput_sentence
+from trtlab.views.tables import Table, sweep_table
+from trtlab.views.theme import badge, css
+
+
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    title: str
+    badge: str
+    figure: str
+    finding: str
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    name: str
+    charts: list[_Chart]
+    badge: str
+    table: str
+    caveats: list[str]
+
+
+def report(
+    result: SweepResult,
+    path: str | os.PathLike[str],
+    *,
+    profiles: Sequence[LayerProfile] = (),
+    title: str = "trtlab report",
+) -> Path:
+    """Write a report of a sweep and of layer profiles, one section a model.
+
+    Raises:
+        SpecError: there is nothing to show.
+        StoreError: the file cannot be written.
+    """
+    if not result.points:
+        raise SpecError("The sweep has no point to report.", hint="Measure first.")
+    html = _page(result, profiles, title)
+    target = Path(path)
+    handle = -1
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".report-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(html)
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except OSError as error:
+        if handle != -1:
+            Path(name).unlink(missing_ok=True)
+        raise StoreError(
+            f"The report was not written to {target}: {error.strerror}.",
+            hint="Choose another place with -o FILE.",
+        ) from error
+    return target
+
+
+def _page(result: SweepResult, profiles: Sequence[LayerProfile], title: str) -> str:
+    import jinja2
+
+    names = dict.fromkeys(p.model.name for p in result.points)
+    environments = [m.environment for m in result.measurements]
+    environments += [p.environment for p in profiles]
+    loader = jinja2.PackageLoader("trtlab.views", ".")
+    page = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.j2")
+    return page.render(
+        title=title,
+        css=css(),
+        plotly_js=plotly_js(),
+        made=f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {len(result.points)} points",
+        sections=[_section(name, result, profiles) for name in names],
+        environment=_environments(environments).html(),
+        quantile_rule=stats.QUANTILE_RULE,
+        energy_note=next((m.energy_note for m in result.measurements), "nothing was measured"),
+    )
+
+
+def _section(name: str, result: SweepResult, profiles: Sequence[LayerProfile]) -> _Section:
+    points = [p for p in result.points if p.model.name == name]
+    measured = [p.measurement for p in points if p.measurement is not None]
+    marks = _badges(measured)
+    charts = []
+    if measured:
+        charts = [
+            _chart("Latency against batch", measured, "latency", latency_sentence(measured)),
+            _chart(
+                "Throughput against latency", measured, "throughput", throughput_sentence(measured)
+            ),
+            _chart("Memory against batch", measured, "memory", memory_sentence(measured)),
+        ]
+    charts += [
+        _Chart(
+            f"Time per layer, batch {profile.batch or 1}",
+            badge("measured" if profile.source == "here" else "recorded"),
+            _html(figure(profile, "layers")),
+            "Profiled runs of their own: shares, not latencies.",
+        )
+        for profile in profiles
+        if profile.model.name == name
+    ]
+    caveats = [f"{p.measurement.settings()}: {c.message} {c.hint}"
+               for p in points if p.measurement for c in p.measurement.caveats]  # fmt: skip
+    return _Section(name, charts, marks, sweep_table(points).html(), caveats)
+
+
+def _chart(title: str, measured: list[Measurement], quantity: Any, finding: str) -> _Chart:
+    return _Chart(title, _badges(measured), _html(figure(measured, quantity)), finding)
+
+
+def _badges(measured: Sequence[Measurement]) -> str:
+    marks = badge("measured") if measured else ""
+    if any(m.source == "recorded" for m in measured):
+        marks += " " + badge("recorded")
+    return marks
+
+
+def _html(fig: Any) -> str:
+    made: str = fig.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        default_height=f"{fig.layout.height or 340}px",
+        config={"displaylogo": False, "displayModeBar": False, "responsive": True},
+    )
+    return made
+
+
+def _environments(environments: Sequence[Environment]) -> Table:
+    rows = dict.fromkeys(
+        (
+            f"{e.gpu or e.cpu}, {e.cores} cores, {text_from_bytes(e.memory_bytes)}",
+            f"{e.os}, Python {e.python}",
+            ", ".join(f"{name} {version}" for name, version in e.packages.items()),
+        )
+        for e in environments
+    )
+    return Table(("Machine", "System", "Libraries"), tuple(rows), frozenset())

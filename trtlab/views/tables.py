@@ -1,0 +1,100 @@
+"""Records as plain tables: text for a terminal, escaped HTML for a page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trtlab.record import LayerProfile, Point, SweepResult
+from trtlab.units import (
+    N_A,
+    text_from_bytes,
+    text_from_interval,
+    text_from_ms,
+    text_from_number,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Column heads, rows of text, and which columns hold numbers (aligned right)."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: frozenset[int]
+    caption: str = ""
+
+    def text(self) -> str:
+        """Return aligned columns for a terminal."""
+        lines = [self.heads, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.heads))]
+        printed = [
+            "  ".join(
+                cell.rjust(width) if i in self.numeric else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        return "\n".join(printed)
+
+    def html(self) -> str:
+        """Return a table element; every cell is escaped."""
+        head = "".join(
+            f"<th scope='col'{self._class(i)}>{html.escape(text)}</th>"
+            for i, text in enumerate(self.heads)
+        )
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td{self._class(i)}>{html.escape(c)}</td>" for i, c in enumerate(row))
+            + "</tr>"
+            for row in self.rows
+        )
+        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _class(self, column: int) -> str:
+        return " class='trtlab-number'" if column in self.numeric else ""
+
+
+def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
+    """One row a point: settings, latency with interval, throughput, memory, doubts."""
+    several = points.points if isinstance(points, SweepResult) else tuple(points)
+    levels = len({p.build.optimization_level for p in several}) > 1
+    threads = any(p.run.threads is not None for p in several)
+    heads = ["Model", "Batch", "Streams"]
+    heads += ["Threads"] * threads + ["Optimisation"] * levels
+    settings = len(heads)
+    heads += ["p50 ms [95 %]", "p99 ms", "inf/s", "n", "Peak memory", "Remarks"]
+    rows = []
+    for p in several:
+        m = p.measurement
+        batch = m.batch if m is not None else p.run.batch
+        cells = [p.model.name, N_A if batch is None else str(batch), str(p.run.streams)]
+        cells += [N_A if p.run.threads is None else str(p.run.threads)] * threads
+        cells += [p.build.optimization_level or "default"] * levels
+        if m is None:
+            cells += [N_A] * 5 + [p.failure.message if p.failure else ""]
+        else:
+            remarks = [c.kind for c in m.caveats] + ["recorded"] * (m.source == "recorded")
+            cells += [
+                f"{text_from_number(m.median_ms)} {text_from_interval(m.median_interval_ms)}",
+                text_from_number(m.percentile_ms(99)),
+                text_from_number(m.throughput),
+                f"{m.n:,}",
+                text_from_bytes(m.memory.peak_above_baseline),
+                ", ".join(remarks),
+            ]
+        rows.append(tuple(cells))
+    numeric = frozenset(range(1, len(heads) - 1)) - ({settings - 1} if levels else set())
+    return Table(tuple(heads), tuple(rows), numeric)
+
+
+def layer_table(profile: LayerProfile, most: int | None = None) -> Table:
+    """Layers by falling share of time."""
+    ranked = sorted(zip(profile.shares(), profile.layers, strict=True), key=lambda p: -p[0])
+    rows = tuple(
+        (layer.name, layer.type, text_from_ms(layer.median_ms), f"{share:.1%}")
+        for share, layer in ranked[:most]
+    )
+    return Table(("Layer", "Type", "Median", "Share"), rows, frozenset({2, 3}))
