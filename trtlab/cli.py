@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TrtlabError as error:
         _complain(error)
         return 2 if isinstance(error, WRONG_INPUT) else 1
-    except KeyboardInterrupt:
-        _say("Stopped. What was finished is in the store.")
-        return 130
     except BrokenPipeError:
         # The reader (head, less) has gone; keep Python from complaining while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # noqa: BLE001 - no traceback reaches a user
+        words = f"Something unexpected failed: {type(error).__name__}: {error}"
+        hint = "This is a fault of trtlab: please report it with its details."
+        _complain(TrtlabError(words, hint=hint, details=traceback.format_exc()))
+        return 1
+    except KeyboardInterrupt:
+        _say("Stopped. What was finished is in the store.")
+        return 130
     return answer.code
 
 

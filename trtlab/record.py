@@ -348,9 +348,10 @@ class Measurement(Shown):
         """Return label and text, most important first."""
         ms = self.median_interval_ms
         rate = self.throughput_interval
+        quick = ", quick windows" if self.run.quick else ""
         tails = ", ".join(f"p{p} {text_from_ms(self.percentile_ms(p))}" for p in (90, 95, 99))
         return [
-            ("measurement", f"{self.model.name} ({self.model.recipe}), {self.settings()}"),
+            ("measurement", f"{self.model.name} ({self.model.recipe}), {self.settings()}{quick}"),
             (
                 f"latency, median ({self.contents})",
                 f"{text_from_ms(self.median_ms)} {text_from_interval(ms)} n {self.n:,} (measured)",
@@ -377,8 +378,6 @@ class Measurement(Shown):
             parts.append(f"optimisation {self.build.optimization_level}")
         if self.run.activation_cap_bytes is not None:
             parts.append(f"activation cap {text_from_bytes(self.run.activation_cap_bytes)}")
-        if self.run.quick:
-            parts.append("quick")
         return ", ".join(parts) or "default settings"
 
     @property
@@ -642,7 +641,7 @@ def _difference_text(d: Difference) -> str:
 
 def _percent(ratio: float) -> str:
     change = (ratio - 1) * 100
-    sign = "−" if change < 0 else "+"  # noqa: RUF001 - the true minus is the rule here
+    sign = "−" if change < 0 else "+"
     return f"{sign}{abs(change):.1f} %" if abs(change) < 9.95 else f"{sign}{abs(change):.0f} %"
 
 

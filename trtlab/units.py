@@ -94,10 +94,10 @@ def text_from_number(value: float | None, digits: int = 3) -> str:
         return N_A
     if value == 0:
         return "0"
-    sign = "−" if value < 0 else ""  # noqa: RUF001 - the true minus is the rule here
+    sign = "−" if value < 0 else ""
     size = abs(value)
     if size < 0.01:
-        return "< 0.01" if value > 0 else "> −0.01"  # noqa: RUF001
+        return "< 0.01" if value > 0 else "> −0.01"
     exponent = math.floor(math.log10(size))
     decimals = max(0, digits - 1 - exponent)
     rounded = round(size, digits - 1 - exponent)

@@ -135,6 +135,14 @@ def _name_of(job: Callable[..., Any]) -> str:
     return f"{job.__module__}:{job.__qualname__}"
 
 
+def _import_path() -> str:
+    """Return this process's import path for the child, without the current folder.
+
+    With ``-P`` and this, a file that lies beside a model (``onnx.py``) is not imported.
+    """
+    return os.pathsep.join(entry for entry in sys.path if entry)
+
+
 def _error_from(reply: _Reply) -> TrtlabError:
     kind = ERRORS_BY_NAME.get(reply.error, ExecutionError)
     return kind(reply.message, hint=reply.hint, details=reply.details)
@@ -148,7 +156,8 @@ class _Child:
         reply_read, reply_write = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "trtlab.worker", str(request_read), str(reply_write)],
+                [sys.executable, "-P", "-m", "trtlab.worker", str(request_read), str(reply_write)],
+                env={**os.environ, "PYTHONPATH": _import_path()},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

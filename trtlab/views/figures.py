@@ -7,6 +7,7 @@ different origin or source. Names from a model are escaped: plotly reads simple 
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from trtlab.views.theme import PRECISION, TOKENS, Theme, template
 
 Quantity = Literal["latency", "throughput", "memory", "layers"]
 Series = tuple[str, str, int, int | None, str | None, str]
-_MOST_LAYERS = 25
+_MOST_LAYERS = 14
 
 
 def figure(
@@ -111,8 +112,8 @@ def _label(key: Series, keys: Iterable[Series]) -> str:
 
 def _style(index: int, recipe: str, theme: Theme) -> dict[str, Any]:
     """Colour, marker and dash of a precision; further lines of it get hollow markers."""
-    style = PRECISION[recipe.split("+")[0].split("-")[0].upper().replace("QDQ", "INT8")]
-    colour = style.light if theme == "light" else style.dark
+    style = PRECISION["int8" if recipe == "qdq" else recipe.split("+")[0].split("-")[0]]
+    colour = style.colour(theme)
     return {
         "line": {"color": colour, "dash": style.dash, "width": 2},
         "marker": {
@@ -185,7 +186,8 @@ def _latency(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
     batches = sorted({m.batch or 1 for m in measurements})
     fig.update_xaxes(title="batch (log scale)", type="log", tickvals=batches,
                      ticktext=[str(b) for b in batches])  # fmt: skip
-    fig.update_yaxes(title=f"p50, ms, {contents} (log scale)", type="log", nticks=8)
+    ticks = _log_ticks(m.median_ms for m in measurements)
+    fig.update_yaxes(title=f"p50, ms, {contents} (log scale)", type="log", **ticks)
     return fig
 
 
@@ -194,9 +196,22 @@ def _throughput(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
         measurements, theme, lambda m: m.median_ms, lambda m: m.throughput,
         lambda m: m.throughput_interval, name_points=True,
     )  # fmt: skip
-    fig.update_xaxes(title="p50 latency, ms; numbers are batch sizes", rangemode="tozero")
+    ticks = _log_ticks(m.median_ms for m in measurements)
+    title = "p50 latency, ms (log scale); numbers are batch sizes"
+    fig.update_xaxes(title=title, type="log", **ticks)
     fig.update_yaxes(title="inferences/s", rangemode="tozero")
     return fig
+
+
+def _log_ticks(values: Iterable[float]) -> dict[str, Any]:
+    """Return ticks at 1, 2 and 5 of each decade that the values touch; 1 alone beyond two."""
+    known = [v for v in values if v > 0]
+    if not known:
+        return {}
+    decades = range(math.floor(math.log10(min(known))), math.ceil(math.log10(max(known))) + 1)
+    steps = (1, 2, 5) if len(decades) <= 4 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return {"tickvals": ticks, "ticktext": [f"{t:,.10g}" for t in ticks]}
 
 
 _PARTS: tuple[tuple[str, Callable[[HostMemory], int | None]], ...] = (
@@ -280,7 +295,8 @@ def _layers(profile: LayerProfile, theme: Theme) -> go.Figure:
     words = {"cpu": "CPU time", "host-launch": "host launch time", "gpu": "GPU time"}
     fig.update_xaxes(title=f"share of the layers' {words[profile.time_kind]}, % (profiled)")
     fig.update_yaxes(autorange="reversed", ticklabelstandoff=6, automargin=True)
-    return fig.update_layout(height=90 + 24 * len(names))
+    fig.update_xaxes(range=[0, max(shares, default=1) * 1.15])  # room for the numbers
+    return fig.update_layout(height=70 + 22 * len(names), margin={"t": 10})
 
 
 def _short(name: str, most: int = 44) -> str:

@@ -76,7 +76,8 @@ def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
         if m is None:
             cells += [N_A] * 5 + [p.failure.message if p.failure else ""]
         else:
-            remarks = [c.kind for c in m.caveats] + ["recorded"] * (m.source == "recorded")
+            remarks = ["quick"] * m.run.quick + ["recorded"] * (m.source == "recorded")
+            remarks += [c.kind for c in m.caveats]
             cells += [
                 f"{text_from_number(m.median_ms)} {text_from_interval(m.median_interval_ms)}",
                 text_from_number(m.percentile_ms(99)),

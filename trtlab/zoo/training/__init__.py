@@ -1,0 +1,1 @@
+"""How the shipped networks were trained. Nothing here is imported when trtlab runs."""
