@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 import trtlab
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +44,17 @@ def test_unknown_names_are_attribute_errors():
     "code", ["import trtlab", "import trtlab.cli", "import trtlab.verbs.sweep"]
 )
 def test_import_loads_nothing_native_or_heavy(code):
-    heavy = "onnx onnxruntime numpy pandas plotly ipywidgets anywidget torch tensorrt_rtx".split()
+    heavy = [
+        "onnx",
+        "onnxruntime",
+        "numpy",
+        "pandas",
+        "plotly",
+        "ipywidgets",
+        "anywidget",
+        "torch",
+        "tensorrt_rtx",
+    ]
     script = (
         f"import sys, json; {code}; print(json.dumps(sorted(set({heavy}) & set(sys.modules))))"
     )

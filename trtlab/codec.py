@@ -15,6 +15,8 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from trtlab.errors import TrtlabError
+
 T = TypeVar("T")
 
 _LARGEST_ARRAY = 256 * 2**20
@@ -87,7 +89,7 @@ def from_json(data: bytes | str, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(data, type=kind, dec_hook=_unpacked)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TrtlabError) as error:
         raise ValueError(str(error)) from error
 
 
@@ -104,7 +106,7 @@ def from_message(data: bytes, kind: type[T]) -> T:
     """
     try:
         return msgspec.msgpack.decode(data, type=kind, dec_hook=_unraw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TrtlabError) as error:
         raise ValueError(str(error)) from error
 
 

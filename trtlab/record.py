@@ -22,6 +22,7 @@ from trtlab.units import (
     text_from_bytes,
     text_from_file_size,
     text_from_interval,
+    text_from_latency,
     text_from_ms,
     text_from_number,
 )
@@ -354,7 +355,7 @@ class Measurement(Shown):
             ("measurement", f"{self.model.name} ({self.model.recipe}), {self.settings()}{quick}"),
             (
                 f"latency, median ({self.contents})",
-                f"{text_from_ms(self.median_ms)} {text_from_interval(ms)} n {self.n:,} (measured)",
+                f"{text_from_latency(self.median_ms, ms)} n {self.n:,} (measured)",
             ),
             ("latency, tail", tails),
             (
@@ -362,10 +363,15 @@ class Measurement(Shown):
                 f"{text_from_number(self.throughput)} inf/s {text_from_interval(rate)} (measured)",
             ),
             ("memory", f"peak {text_from_bytes(self.memory.peak_above_baseline)} above start"),
-            ("energy", f"{N_A}: {self.energy_note}"),
+            ("energy", self._energy_text()),
             *_source_rows(self.source, self.environment),
             *_caveat_rows(self.caveats),
         ]
+
+    def _energy_text(self) -> str:
+        if self.energy_joules is None:
+            return f"{N_A}: {self.energy_note}"
+        return f"{text_from_number(self.energy_joules * 1e3)} mJ an inference (measured)"
 
     def settings(self) -> str:
         """Return the settings in a few words: ``batch 8, 2 streams, all``."""
@@ -457,7 +463,10 @@ class LayerProfile(Shown):
                 f"{self.model.name}, {len(self.layers)} layers, n {len(self.runs_ns)}",
             ),
             ("kind of time", f"{words[self.time_kind]}, profiled (measured); not a latency"),
-            *((f"{share:.1%}", f"{layer.name} ({layer.type})") for share, layer in ranked[:5]),
+            *(
+                (N_A if math.isnan(share) else f"{share:.1%}", f"{layer.name} ({layer.type})")
+                for share, layer in ranked[:5]
+            ),
             *_source_rows(self.source, self.environment),
             *_caveat_rows(self.caveats),
         ]
@@ -551,7 +560,7 @@ class SweepResult(Shown):
             m = point.measurement
             if m is not None:
                 text = (
-                    f"{text_from_ms(m.median_ms)} {text_from_interval(m.median_interval_ms)}  "
+                    f"{text_from_latency(m.median_ms, m.median_interval_ms)}  "
                     f"{text_from_number(m.throughput)} inf/s"
                 )
                 lines.append((f"{point.model.name}, {m.settings()}", text))

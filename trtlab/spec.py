@@ -72,10 +72,11 @@ class RunConfig:
         for name in ("batch", "streams", "threads", "activation_cap_bytes"):
             value = getattr(self, name)
             if value is not None:
-                _positive(name, value)
+                _whole(name.removesuffix("_bytes").replace("_", " ").capitalize(), value)
+        _whole("Seed", self.seed, least=0)
         for tensor, shape in self.shapes.items():
             for size in shape:
-                _positive(f"every dimension of {tensor}", size)
+                _whole(f"Every dimension of {tensor!r}", size)
 
 
 CaveatKind = Literal[
@@ -191,11 +192,10 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         )
 
 
-def _positive(name: str, value: int) -> None:
+def _whole(what: str, value: int, least: int = 1) -> None:
     # bool is an int to Python, and True is not a batch size.
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        label = name.removesuffix("_bytes").replace("_", " ")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise SpecError(
-            f"{label.capitalize()} must be a whole number of at least 1; got {value!r}.",
-            hint=f"Give {label} as 1 or more.",
+            f"{what} must be a whole number of at least {least}; got {value!r}.",
+            hint=f"Give {least} or more.",
         )

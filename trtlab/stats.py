@@ -63,7 +63,7 @@ def percentile(samples: Sequence[float], percent: float) -> float | None:
         return None
     if percent == 50:
         return median(samples)
-    index = max(n - 1 - math.floor((1 - percent / 100) * n), 0)
+    index = max(n - 1 - math.floor((100 - percent) * n / 100), 0)  # 1 - 0.9 is below 0.1
     return float(sorted(samples)[index])
 
 
@@ -99,13 +99,16 @@ _T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """95 % t-interval of the mean of 2 to 10 independent values, or None for fewer."""
+    """95 % t-interval of the mean of independent values, or None below two.
+
+    Above ten values the interval is a little wider than 95 %.
+    """
     n = len(values)
     if n < 2:
         return None
     mean = math.fsum(values) / n
     deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    half = _T_975[n - 2] * deviation / math.sqrt(n)
+    half = _T_975[min(n, 10) - 2] * deviation / math.sqrt(n)
     return Interval(mean - half, mean + half)
 
 

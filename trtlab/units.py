@@ -24,8 +24,8 @@ _BYTES = {
     "m": 2**20,
     "g": 2**30,
 }
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", re.ASCII)
-_SHAPE = re.compile(r"\d+(?:x\d+)*", re.ASCII)
+_SIZE = re.compile(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([a-zA-Z]*)\s*", re.ASCII)
+_SHAPE = re.compile(r"\d{1,18}(?:x\d{1,18})*", re.ASCII)
 
 N_A = "n/a"
 
@@ -108,13 +108,25 @@ def text_from_number(value: float | None, digits: int = 3) -> str:
 
 def text_from_ms(milliseconds: float | None) -> str:
     """Print a duration: microseconds below 0.1 ms, seconds from 10 s."""
-    if milliseconds is None:
+    if milliseconds is None or not math.isfinite(milliseconds):
         return N_A
+    factor, unit = _time_unit(milliseconds)
+    return f"{text_from_number(milliseconds * factor)} {unit}"
+
+
+def text_from_latency(milliseconds: float, interval: tuple[float, float] | None) -> str:
+    """Print a duration and its 95 % interval in one unit: ``50.0 µs [49.1, 51.2]``."""
+    factor, _ = _time_unit(milliseconds)
+    scaled = None if interval is None else (interval[0] * factor, interval[1] * factor)
+    return f"{text_from_ms(milliseconds)} {text_from_interval(scaled)}"
+
+
+def _time_unit(milliseconds: float) -> tuple[float, str]:
     if milliseconds < 0.1:
-        return f"{text_from_number(milliseconds * 1000)} µs"
+        return 1e3, "µs"
     if milliseconds >= 10_000:
-        return f"{text_from_number(milliseconds / 1000)} s"
-    return f"{text_from_number(milliseconds)} ms"
+        return 1e-3, "s"
+    return 1.0, "ms"
 
 
 def text_from_interval(interval: tuple[float, float] | None) -> str:
@@ -141,13 +153,13 @@ def text_from_count(count: float | None, unit: str = "") -> str:
 
 
 def _scaled(size: float | None, step: int, names: tuple[str, ...]) -> str:
-    if size is None:
+    if size is None or not math.isfinite(size):
         return N_A
     value = float(size)
     for name in names[:-1]:
         # 999.6 would print as 1,000: it belongs to the next unit.
         if abs(value) < step * 0.9995:
-            whole = value == int(value) and name == names[0]
+            whole = value == int(value) and value >= 0 and name == names[0]
             return f"{int(value) if whole else text_from_number(value)} {name}"
         value /= step
     return f"{text_from_number(value)} {names[-1]}"

@@ -121,7 +121,7 @@ def run(
                     progress(reply.phase, reply.done, reply.total)
                 case "result":
                     kind = typing.get_type_hints(job)["return"]
-                    return Finished(from_message(reply.result, kind), reply.peak_rss_bytes)
+                    return Finished(_decoded(reply.result, kind), reply.peak_rss_bytes)
                 case "error":
                     raise _error_from(reply)
                 case _:
@@ -130,8 +130,8 @@ def run(
 
 
 def _name_of(job: Callable[..., Any]) -> str:
-    if "<" in job.__qualname__ or "." in job.__qualname__:
-        raise ValueError(f"{job.__qualname__} is not a module-level function")
+    if "<" in job.__qualname__ or "." in job.__qualname__ or job.__module__ == "__main__":
+        raise ValueError(f"{job.__qualname__} is no module-level function of a module to import")
     return f"{job.__module__}:{job.__qualname__}"
 
 
@@ -141,6 +141,15 @@ def _import_path() -> str:
     With ``-P`` and this, a file that lies beside a model (``onnx.py``) is not imported.
     """
     return os.pathsep.join(entry for entry in sys.path if entry)
+
+
+def _decoded(data: bytes, kind: type[R]) -> R:
+    try:
+        return from_message(data, kind)
+    except ValueError as error:
+        raise ExecutionError(
+            f"The worker's answer cannot be read: {error}", hint="Please report it."
+        ) from error
 
 
 def _error_from(reply: _Reply) -> TrtlabError:
@@ -211,7 +220,12 @@ class _Child:
                         hint="Allow more time, or give it less to do.",
                         details=self._words(),
                     )
-                for key, _ in selector.select(_POLL_SECONDS):
+                # A process that the job forked may hold the pipe open after the child has ended.
+                ended = self._process.poll() is not None
+                ready = selector.select(0 if ended else _POLL_SECONDS)
+                if ended and not any(key.fileobj is self._reply for key, _ in ready):
+                    return
+                for key, _ in ready:
                     data = os.read(key.fd, 1 << 16)
                     if key.fileobj is self._stderr:
                         self._last_words = (self._last_words + data)[-_STDERR_KEPT:]
@@ -240,9 +254,9 @@ class _Child:
                 details=self._words(),
             )
         if code < 0:
-            name = signal.Signals(-code).name
             return WorkerCrashed(
-                f"The worker process crashed in native code ({name}). Nothing was lost.",
+                f"The worker process crashed in native code ({_signal_name(-code)}). "
+                "Nothing was lost.",
                 hint="Try another optimisation level or library version; details hold its words.",
                 details=self._words(),
             )
@@ -254,6 +268,13 @@ class _Child:
 
     def _words(self) -> str:
         return self._last_words.decode(errors="replace")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
 
 
 def _write_frame(pipe: IO[bytes], data: bytes) -> None:
@@ -270,7 +291,7 @@ def _frames(buffer: bytearray) -> Iterator[_Reply]:
             return
         frame = bytes(buffer[_LENGTH.size : end])
         del buffer[:end]
-        yield from_message(frame, _Reply)
+        yield _decoded(frame, _Reply)
 
 
 def peak_rss_bytes() -> int | None:
@@ -312,6 +333,7 @@ def _child_main(request_fd: int, reply_fd: int) -> None:
 
     (length,) = _LENGTH.unpack(_read_exactly(requests, _LENGTH.size))
     request = from_message(_read_exactly(requests, length), _Request)
+    _killed_by_kernel(request_fd)
     threading.Thread(target=_die_with_parent, args=(requests,), daemon=True).start()
     try:
         send(_run_request(request, send))
@@ -339,37 +361,35 @@ def _run_request(request: _Request, send: Callable[[_Reply], None]) -> _Reply:
         send(_Reply("ready"))
         result = to_message(job(spec, progress))
     except TrtlabError as error:
-        return _Reply(
-            "error",
-            error=type(error).__name__,
-            message=error.message,
-            hint=error.hint,
-            details=error.details,
-        )
+        return _error_reply(type(error).__name__, error.message, error.hint, error.details)
     except MemoryError:
         return _out_of_memory("")
     except Exception as error:  # noqa: BLE001 - the border of the process: all must be told
         text = traceback.format_exc()
         if "bad_alloc" in str(error) or "Failed to allocate memory" in str(error):
             return _out_of_memory(text)
-        return _Reply(
-            "error",
-            error="ExecutionError",
-            message=f"The job failed: {type(error).__name__}: {error}",
-            hint="The details hold the place; please report it.",
-            details=text,
+        return _error_reply(
+            "ExecutionError",
+            f"The job failed: {type(error).__name__}: {error}",
+            "The details hold the place; please report it.",
+            text,
         )
     return replace(_Reply("result", result=result), peak_rss_bytes=peak_rss_bytes())
 
 
 def _out_of_memory(details: str) -> _Reply:
-    return _Reply(
-        "error",
-        error="ExecutionError",
-        message="The job ran out of memory.",
-        hint="Try a smaller batch or model, or close other programs.",
-        details=details,
+    return _error_reply(
+        "ExecutionError",
+        "The job ran out of memory.",
+        "Try a smaller batch or model, or close other programs.",
+        details,
     )
+
+
+def _error_reply(name: str, *texts: str) -> _Reply:
+    # Names of files may hold bytes that are no text; those cannot be encoded.
+    message, hint, details = (t.encode(errors="backslashreplace").decode() for t in texts)
+    return _Reply("error", error=name, message=message, hint=hint, details=details)
 
 
 def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
@@ -384,7 +404,24 @@ def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
 
 def _die_with_parent(requests: IO[bytes]) -> None:
     requests.read(1)  # returns at the end of file: the parent closed the pipe or is gone
+    with contextlib.suppress(OSError):
+        os.killpg(os.getpid(), signal.SIGKILL)  # and what the job started
     os._exit(1)
+
+
+def _killed_by_kernel(request_fd: int) -> None:
+    """Let the kernel kill this process group when the pipe closes.
+
+    The watcher thread never wakes up while native code holds the interpreter's lock.
+    """
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(request_fd, fcntl.F_SETOWN, -os.getpid())
+            fcntl.fcntl(request_fd, fcntl.F_SETSIG, signal.SIGKILL)
+            flags = fcntl.fcntl(request_fd, fcntl.F_GETFL)
+            fcntl.fcntl(request_fd, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 if __name__ == "__main__":

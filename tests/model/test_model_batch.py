@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime  # noqa: TID251 - the judge of the numbers
+import onnxruntime
 import pytest
 from nets import model, perceptron, value
 from onnx import TensorProto, helper, numpy_helper

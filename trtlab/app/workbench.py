@@ -39,6 +39,8 @@ border-radius:3px;color:var(--bad);margin:0 0 10px;padding:8px 12px;white-space:
 .trtlab-workbench .trtlab-finding{border-left:3px solid var(--line2);margin:4px 0 0;
 padding:2px 10px}
 .trtlab-workbench .trtlab-empty{color:var(--t2);padding:26px 12px}
+.trtlab-workbench .widget-html-content{height:auto;line-height:1.45;white-space:normal}
+.trtlab-workbench .trtlab-rail .widget-html-content{line-height:20px}
 .trtlab-workbench .widget-label,.trtlab-workbench .widget-html-content,
 .trtlab-workbench .widget-checkbox label{color:var(--t1);font-size:13px}
 .trtlab-workbench input[type=text],.trtlab-workbench select{background:var(--bg)!important;
@@ -80,6 +82,14 @@ class Workbench(w.VBox):
         super().__init__([style, _header(self.state), body])
         self.add_class("trtlab")
         self.add_class("trtlab-workbench")
+        self._take_theme()
+        self.state.observe(self._take_theme, "theme")
+
+    def _take_theme(self, _change: Any = None) -> None:
+        # ipywidgets sets classes but no attributes: the stylesheet knows dark by its class too.
+        self.remove_class("trtlab-dark")
+        if self.state.theme == "dark":
+            self.add_class("trtlab-dark")
 
     def close(self) -> None:
         """Stop the running job and take the widget away."""

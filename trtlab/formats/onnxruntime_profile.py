@@ -43,12 +43,14 @@ def read(path: Path, *, skip_runs: int = 0) -> NodeTimes:
         runs = sorted(_spans(e for e in events if e.get("name") == "model_run"))[skip_runs:]
         nodes = sorted(
             (e for e in events if e.get("cat") == "Node" and e["name"].endswith(_SUFFIX)),
-            key=lambda e: (int(e["ts"]), -int(e["dur"])),
+            key=lambda e: (int(e["ts"]), -_duration(e)),
         )
         if not runs:
             raise RecordError(f"{path.name} holds no run after the first {skip_runs}.")
         return _joined(nodes, runs)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+    ) as error:  # fmt: skip
         raise RecordError(
             f"{path.name} is not a profile of ONNX Runtime: {error}.",
             hint="It is written by a session with enable_profiling.",
@@ -56,7 +58,13 @@ def read(path: Path, *, skip_runs: int = 0) -> NodeTimes:
 
 
 def _spans(events: Iterable[Mapping[str, Any]]) -> Iterable[tuple[int, int]]:
-    return ((int(e["ts"]), int(e["ts"]) + int(e["dur"])) for e in events)
+    return ((int(e["ts"]), int(e["ts"]) + _duration(e)) for e in events)
+
+
+def _duration(event: Mapping[str, Any]) -> int:
+    if (duration := int(event["dur"])) < 0:
+        raise ValueError(f"a duration is negative: {duration}")
+    return duration
 
 
 def _joined(nodes: list[dict[str, Any]], runs: list[tuple[int, int]]) -> NodeTimes:
@@ -73,7 +81,7 @@ def _joined(nodes: list[dict[str, Any]], runs: list[tuple[int, int]]) -> NodeTim
             continue  # warm-up
         args = event.get("args", {})
         peak = _largest(peak, args.get("mem_in_use_peak"))
-        if end <= busy_until:
+        if begin < busy_until and end <= busy_until:  # what begins at its end is the next node
             continue  # inside a node that is counted already
         busy_until = end
         key = (int(args["node_index"]), event["name"].removesuffix(_SUFFIX))
@@ -94,7 +102,7 @@ def _joined(nodes: list[dict[str, Any]], runs: list[tuple[int, int]]) -> NodeTim
 
 
 def _shapes(described: Iterable[Mapping[str, list[int]]]) -> tuple[Shape, ...]:
-    return tuple(tuple(dims) for tensor in described for dims in tensor.values())
+    return tuple(tuple(int(d) for d in dims) for t in described for dims in t.values())
 
 
 def _number(text: str | None) -> int | None:

@@ -25,6 +25,7 @@ from trtlab.model.weights import (
     WeightFolder,
     element_count,
     graph_tensors,
+    is_external,
     stored_bytes,
     stored_tensors,
 )
@@ -197,5 +198,10 @@ def _model(path: Path, name: str, digest: str, proto: onnx.ModelProto, graph: Gr
         ir_version=int(proto.ir_version),
         parameters=sum(map(element_count, stored)),
         weight_bytes=sum(map(stored_bytes, stored)),
+        external_files=tuple(sorted({f for t in stored if is_external(t) for f in _location(t)})),
         recipe="qdq" if quantised else "fp32",
     )
+
+
+def _location(tensor: onnx.TensorProto) -> list[str]:
+    return [entry.value for entry in tensor.external_data if entry.key == "location"]

@@ -68,6 +68,7 @@ class Model:
         ir_version: ONNX IR version of the file.
         parameters: Number of weight elements.
         weight_bytes: Bytes of all weights.
+        external_files: Files with weights, relative to the model's folder; usually none.
         recipe: The precision recipe that made it; ``fp32`` as opened.
         parent: Hash of the model that it was made from, or None.
     """
@@ -81,6 +82,7 @@ class Model:
     ir_version: int
     parameters: int
     weight_bytes: int
+    external_files: tuple[str, ...] = ()
     recipe: str = "fp32"
     parent: str | None = None
 

@@ -14,6 +14,7 @@ from trtlab import worker
 from trtlab.errors import ExecutionError, ModelError, SpecError
 from trtlab.model.types import Graph, Model
 from trtlab.store import Store
+from trtlab.units import text_from_bytes
 from trtlab.worker import Progress, silent
 from trtlab.zoo import catalogue
 
@@ -156,7 +157,7 @@ def _read(
     read = worker.run(_read_job, spec, progress=progress, cancel=cancel).result
     store.put_graph(read.model, read.graph)
     # With weights in other files, this file's identity does not tell whether they changed.
-    if identity and read.model.weight_bytes <= path.stat().st_size:
+    if identity and not read.model.external_files:
         store.put_model(identity, read.model)
     return read.model
 
@@ -246,20 +247,22 @@ def _read_job(spec: _ReadSpec, progress: Progress) -> _Read:
     from trtlab.model.reading import read_model
 
     progress("check model", 0, 1)
-    _fits_memory(Path(spec.path))
+    path = Path(spec.path)
+    _fits_memory(path.name, path.stat().st_size if path.is_file() else 0)
     model, graph = read_model(spec.path, name=spec.name)
+    _fits_memory(path.name, model.weight_bytes)
     progress("check model", 1, 1)
     return _Read(model, graph)
 
 
-def _fits_memory(path: Path) -> None:
+def _fits_memory(name: str, size: int) -> None:
     import psutil
 
     total = psutil.virtual_memory().total
-    size = path.stat().st_size if path.is_file() else 0
     if size > total:
         raise ExecutionError(
-            f"{path.name} ({size:,} bytes) is larger than this machine's memory ({total:,}).",
+            f"{name} needs {text_from_bytes(size)}, more than this machine's memory "
+            f"({text_from_bytes(total)}).",
             hint="Use a machine with more memory, or a smaller model.",
         )
 

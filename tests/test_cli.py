@@ -1,0 +1,304 @@
+"""The command line: answers, exit codes, and every kind of bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import psutil
+import pytest
+from onnx import TensorProto, helper
+
+from trtlab.cli import main
+from trtlab.errors import StoreError
+from trtlab.store import Store
+
+pytestmark = pytest.mark.native
+
+
+def answer(capsys, *arguments):
+    code = main([*arguments, "--json"])
+    out, _ = capsys.readouterr()
+    return code, json.loads(out)
+
+
+def save(path, *, shape=("N", 4), op="Relu", opset=17, **attributes):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, list(shape))
+    node = helper.make_node(op, ["x"], ["y"], name="only", **attributes)
+    graph = helper.make_graph([node], "g", [x], [y])
+    opsets = [helper.make_opsetid("", opset)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return str(path)
+
+
+def test_doctor_names_the_backend_and_what_it_cannot(capsys):
+    code, data = answer(capsys, "doctor")
+    assert code == 0
+    (backend,) = data["backends"]
+    assert backend["abilities"]["fp32"]["run"]["can"]
+    bf16 = backend["abilities"]["bf16"]["run"]
+    assert not bf16["can"]
+    assert bf16["reason"]
+    assert bf16["hint"]
+
+
+def test_models_lists_the_zoo(capsys):
+    code, data = answer(capsys, "models")
+    assert code == 0
+    names = [m["name"] for m in data["models"]]
+    assert {"digits", "digits_mobile", "squeezenet", "resnet50", "vit_tiny"} <= set(names)
+
+
+def test_inspect_counts_nodes_and_operations(capsys):
+    code, data = answer(capsys, "inspect", "zoo:digits", "--batch", "2")
+    assert code == 0
+    assert data["batch"] == 2
+    assert sum(data["ops"].values()) == len(data["nodes"])
+    assert data["total"]["flops"] > 2 * data["total"]["macs"] > 0
+    assert data["total"]["origin"] == "estimated"
+
+
+def test_build_bench_profile_tell_the_same_model(capsys):
+    code, plan = answer(capsys, "build", "zoo:digits")
+    assert code == 0
+    assert plan["plan_bytes"] > 0
+    assert plan["layers"]
+    code, bench = answer(
+        capsys, "bench", "zoo:digits", "--quick", "--batch", "2", "--streams", "2"
+    )
+    assert code == 0
+    assert bench["batch"] == 2
+    assert bench["streams"] == 2
+    assert bench["latency_ms"] > 0
+    assert bench["latency_low_ms"] <= bench["latency_ms"] <= bench["latency_high_ms"]
+    assert bench["contents"] == "call"
+    assert bench["energy_joules"] is None
+    assert bench["energy_note"]
+    code, layers = answer(capsys, "profile", "zoo:digits", "--quick")
+    assert code == 0
+    assert layers["time_kind"] == "cpu"
+    assert sum(y["share"] for y in layers["layers"]) == pytest.approx(1, abs=0.2)
+
+
+def test_sweep_keeps_a_failed_point_and_takes_the_rest_from_the_store(capsys, tmp_path):
+    fixed = save(tmp_path / "fixed.onnx", shape=(1, 4))
+    arguments = ("sweep", "zoo:digits", fixed, "--batch", "1,2", "--quick")
+    code, data = answer(capsys, *arguments)
+    assert code == 1
+    failures = [p["failure"] for p in data["points"]]
+    assert [f is None for f in failures] == [True, True, True, False]
+    assert "fixed at 1" in failures[3]
+    assert data["points"][3]["latency_ms"] is None
+    code, again = answer(capsys, *arguments)
+    assert [p["latency_ms"] for p in again["points"]] == [p["latency_ms"] for p in data["points"]]
+
+
+def test_dynamic_batch_makes_the_fixed_model_measurable(capsys, tmp_path):
+    fixed = save(tmp_path / "fixed.onnx", shape=(1, 4))
+    code, data = answer(capsys, "sweep", fixed, "--batch", "3", "--dynamic-batch", "--quick")
+    assert code == 0
+    assert data["points"][0]["batch"] == 3
+
+
+def test_compare_by_id_and_by_file(capsys, tmp_path):
+    file = tmp_path / "run.json"
+    code, a = answer(capsys, "bench", "zoo:digits", "--quick", "-o", str(file))
+    assert code == 0
+    code, data = answer(capsys, "compare", a["id"], str(file))
+    assert code == 0
+    latency = data["differences"][0]
+    assert latency["ratio"] == 1
+    assert latency["verdict"] == "not distinguishable"
+    assert data["caveats"] == []
+
+
+def test_report_of_the_store(tmp_path):
+    assert main(["sweep", "zoo:digits", "--batch", "1,2", "--quick"]) == 0
+    page = tmp_path / "report.html"
+    assert main(["report", "-o", str(page)]) == 0
+    assert "zoo:digits" in page.read_text()
+    assert main(["report", "zoo:resnet50", "-o", str(page)]) == 2
+
+
+def test_text_answers_say_where_numbers_come_from(capsys):
+    assert main(["bench", "zoo:digits", "--quick"]) == 0
+    out, _ = capsys.readouterr()
+    assert "(measured)" in out
+    assert "95" not in out.splitlines()[0]
+    assert "n/a: this machine reports no power" in out
+
+
+BAD = [
+    (["bench", "missing.onnx"], "there is no such file"),
+    (["bench", "."], "folder"),
+    (["bench", "empty.onnx"], "empty"),
+    (["bench", "text.onnx"], "text"),
+    (["bench", "cut.onnx"], "cut.onnx was not opened"),
+    (["bench", "future.onnx"], "opset"),
+    (["bench", "unknown.onnx"], "NoSuchOp"),
+    (["bench", "outside.onnx"], "outside"),
+    (["bench", "nodata.onnx"], "weights.bin"),
+    (["bench", "linked.onnx"], "outside"),
+    (["bench", "zoo:digit"], "digits"),
+    (["bench", "zoo:digits", "--batch", "0"], "at least 1"),
+    (["bench", "zoo:digits", "--batch", "-3"], "at least 1"),
+    (["bench", "zoo:digits", "--batch", "two"], "two"),
+    (["bench", "zoo:digits", "--streams", "0"], "at least 1"),
+    (["bench", "zoo:digits", "--shapes", "x:1x1x9x9"], "x"),
+    (["bench", "zoo:digits", "--shapes", "nonsense"], "nonsense"),
+    (["bench", "zoo:digits", "--backend", "cudnn"], "cudnn"),
+    (["bench", "zoo:digits", "--activation-cap", "lots"], "lots"),
+    (["bench", "fixed.onnx", "--batch", "4"], "fixed at 1"),
+    (["sweep", "zoo:digits", "--batch", "1,x"], "whole numbers"),
+    (["sweep", "zoo:digits", "--optimization-level", "most"], "most"),
+    (["compare", "nothing", "nowhere"], "No record"),
+    (["compare", "text.onnx", "text.onnx"], "not a readable record"),
+    (["nonsense"], "nonsense"),
+    ([], "COMMAND"),
+]
+
+
+@pytest.fixture
+def bad_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "text.onnx").write_text("this is not a model\n" * 10)
+    whole = save(tmp_path / "whole.onnx")
+    (tmp_path / "cut.onnx").write_bytes(Path(whole).read_bytes()[:-7])
+    save(tmp_path / "future.onnx", opset=999)
+    save(tmp_path / "unknown.onnx", op="NoSuchOp")
+    save(tmp_path / "fixed.onnx", shape=(1, 4))
+    secret = tmp_path.parent / f"{tmp_path.name}-secret.bin"
+    secret.write_bytes(bytes(16))
+    (tmp_path / "link.bin").symlink_to(secret)
+    for name, location in (
+        ("outside", f"../{secret.name}"),
+        ("nodata", "weights.bin"),
+        ("linked", "link.bin"),
+    ):
+        weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4])
+        weight.data_location = TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value=location)
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])
+        node = helper.make_node("Add", ["x", "w"], ["y"], name="add")
+        graph = helper.make_graph([node], "g", [x], [y], [weight])
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        (tmp_path / f"{name}.onnx").write_bytes(made.SerializeToString())
+    return tmp_path
+
+
+@pytest.mark.usefixtures("bad_files")
+@pytest.mark.parametrize(
+    ("arguments", "words"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else ""
+)
+def test_wrong_input_ends_with_2_and_says_what(arguments, words, capsys):
+    try:
+        code = main(arguments)
+    except SystemExit as end:  # argparse's own way out
+        code = end.code
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert words in err
+    assert "→" in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+NASTY = "<img src=x onerror=alert(1)>\x1b[31m$(touch pwned);`id`'\""
+
+
+def test_nasty_names_stay_text(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    y = helper.make_tensor_value_info(NASTY, TensorProto.FLOAT, ["N", 4])
+    node = helper.make_node("Relu", ["x"], [NASTY], name=NASTY)
+    graph = helper.make_graph([node], NASTY, [x], [y])
+    file = tmp_path / "<b>na'me$(id).onnx"
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), file)
+    page = tmp_path / "page.html"
+    for arguments in (
+        ["inspect", str(file)],
+        ["sweep", str(file), "--quick", "-o", str(page)],
+        ["profile", str(file), "--quick"],
+    ):
+        assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert "onerror" in out
+    assert "<img" not in page.read_text()
+    assert "<b>na" not in page.read_text()
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_model_larger_than_memory_ends_with_1(tmp_path, capsys):
+    huge = tmp_path / "huge.onnx"
+    with huge.open("wb") as file:
+        file.truncate(psutil.virtual_memory().total * 2)  # sparse: takes no room on the disk
+    assert main(["bench", str(huge)]) == 1
+    assert "memory" in capsys.readouterr().err
+
+
+def test_an_unwritable_store_ends_with_1(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRTLAB_HOME", str(tmp_path / "file" / "below"))
+    assert main(["bench", "zoo:digits", "--quick"]) == 1
+    assert "TRTLAB_HOME" in capsys.readouterr().err
+
+
+def test_a_store_of_a_newer_trtlab_ends_with_1(capsys):
+    import sqlite3
+
+    store = Store()
+    with sqlite3.connect(store.home / "index.sqlite") as index:
+        index.execute("PRAGMA user_version = 99")
+    index.close()
+    assert main(["bench", "zoo:digits", "--quick"]) == 1
+    assert "newer trtlab" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_loses_no_result(monkeypatch, capsys):
+    assert main(["build", "zoo:digits"]) == 0
+    capsys.readouterr()
+
+    def full(_self, _path, _data):
+        raise StoreError("The disk is full.", hint="Free some.")
+
+    monkeypatch.setattr(Store, "_write", full)
+    code, data = answer(capsys, "bench", "zoo:digits", "--quick")
+    assert code == 1
+    assert data["latency_ms"] > 0
+    assert "not-saved" in [c["kind"] for c in data["caveats"]]
+
+
+def test_ctrl_c_keeps_finished_points_and_ends_with_130(tmp_path):
+    environment = {**os.environ, "TRTLAB_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "trtlab", "sweep", "zoo:digits", "--batch", "1,2,3,4,5,6"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    first = process.stderr.readline()
+    assert first.startswith("[1/6]")
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    begin = time.monotonic()
+    repeat = [*command[:-1], "1", "--json"]
+    said = subprocess.run(repeat, env=environment, capture_output=True, text=True, check=True)
+    assert "from store" in said.stderr
+    assert time.monotonic() - begin < 10
+
+
+def test_the_demo_writes_one_offline_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("trtlab.cli.DEMO_MODELS", ("zoo:digits",))
+    monkeypatch.setattr("trtlab.cli.DEMO_BATCHES", (1, 2))
+    page = tmp_path / "demo.html"
+    assert main(["demo", "-o", str(page)]) == 0
+    text = page.read_text()
+    assert "Time per layer" in text
+    assert str(page) in capsys.readouterr().out

@@ -1,0 +1,101 @@
+"""Sweeps: order, store, resuming after a kill, executors, stopping."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import trtlab
+from trtlab.errors import SpecError
+from trtlab.record import Measurement
+from trtlab.store import Store
+
+pytestmark = pytest.mark.native
+
+
+def test_points_come_in_the_order_asked_for_and_again_from_the_store():
+    told = []
+    first = trtlab.sweep(
+        "zoo:digits", batch=(2, 1), streams=(1, 2), quick=True,
+        on_point=lambda done, total, point: told.append((done, total, point.from_store)),
+    )  # fmt: skip
+    assert [(p.run.batch, p.run.streams) for p in first.points] == [(2, 1), (2, 2), (1, 1), (1, 2)]
+    assert told == [(n, 4, False) for n in (1, 2, 3, 4)]
+    again = trtlab.sweep("zoo:digits", batch=(2, 1), streams=(1, 2), quick=True)
+    assert all(p.from_store for p in again.points)
+    assert again.measurements == first.measurements
+    fresh = trtlab.sweep("zoo:digits", batch=1, quick=True, reuse=False)
+    assert not fresh.points[0].from_store
+
+
+def test_levels_and_threads_are_axes():
+    result = trtlab.sweep(
+        "zoo:digits", optimization_level=["disable", "all"], threads=[1, 2], quick=True
+    )
+    assert len(result.points) == 4
+    assert list(result.df["optimization_level"]) == ["disable", "disable", "all", "all"]
+    assert result.df["latency_ms"].notna().all()
+
+
+def test_repeated_values_are_one_point():
+    assert len(trtlab.sweep("zoo:digits", batch=[1, 1, 1], quick=True).points) == 1
+
+
+@pytest.mark.parametrize("axes", [{"batch": []}, {"batch": [0]}, {"streams": [-1]}])
+def test_a_wrong_axis_is_refused_before_anything_runs(axes):
+    with pytest.raises(SpecError):
+        trtlab.sweep("zoo:digits", **axes)
+    assert list(Store().all(Measurement)) == []
+
+
+def test_a_killed_sweep_goes_on_where_it_ended(tmp_path):
+    environment = {**os.environ, "TRTLAB_HOME": str(tmp_path)}
+    command = [
+        sys.executable, "-m", "trtlab", "sweep", "zoo:digits", "--batch", "1,2,3,4", "--quick"
+    ]  # fmt: skip
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    for _ in range(2):
+        process.stderr.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)
+    done = subprocess.run(
+        [*command, "--json"], env=environment, capture_output=True, text=True, check=True
+    )
+    stored = ["from store" in line for line in done.stderr.splitlines() if line.startswith("[")]
+    assert stored[:2] == [True, True]
+    assert len(json.loads(done.stdout)["points"]) == 4
+
+
+def test_any_executor_makes_the_same_points():
+    with ThreadPoolExecutor(2) as executor:
+        result = trtlab.sweep("zoo:digits", batch=(1, 2, 3), quick=True, executor=executor)
+    assert [p.measurement.batch for p in result.points] == [1, 2, 3]
+
+
+def test_stopping_keeps_the_points_that_are_done():
+    cancel = threading.Event()
+    result = trtlab.sweep(
+        "zoo:digits", batch=(1, 2, 3), quick=True, cancel=cancel,
+        on_point=lambda *_: cancel.set(),
+    )  # fmt: skip
+    assert result.stopped
+    assert len(result.points) == 1
+    assert "stopped" in repr(result)
+
+
+def test_a_failed_point_keeps_its_reason():
+    from trtlab.spec import BuildConfig, RunConfig
+    from trtlab.verbs.sweep import _Job, _point
+
+    model = trtlab.load("zoo:digits")
+    job = _Job(model, BuildConfig(), RunConfig(shapes={"nope": (1,)}), True)
+    point = _point(job, Store(), lambda *_: None, None)
+    assert point.measurement is None
+    assert point.failure.kind == "SpecError"
+    assert "nope" in point.failure.message
+    assert point.row()["latency_ms"] is None

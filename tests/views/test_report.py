@@ -1,0 +1,63 @@
+"""The HTML report: one file, offline, nothing in it runs that should not."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from tests.making import layer_profile, measurement
+
+import trtlab
+from trtlab.errors import SpecError, StoreError
+from trtlab.record import Point, SweepResult
+from trtlab.spec import RunConfig
+
+NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def sweep(**changes):
+    points = []
+    for batch in (1, 2, 4):
+        m = replace(measurement(), batch=batch, run=RunConfig(batch=batch), **changes)
+        points.append(Point(model=m.model, build=m.build, run=m.run, measurement=m))
+    return SweepResult(tuple(points))
+
+
+def without_plotly(text):
+    return re.sub(r"<script>/\*\*.*?</script>", "", text, count=1, flags=re.DOTALL)
+
+
+def test_a_report_holds_curves_tables_and_the_machine(tmp_path):
+    path = trtlab.report(sweep(), tmp_path / "r.html", profiles=[layer_profile()])
+    text = path.read_text()
+    for words in ("Latency against batch", "Throughput against latency", "Memory against batch",
+                  "Time per layer", measurement().environment.cpu, "n/a"):  # fmt: skip
+        assert words in text
+    assert text.count("plotly-graph-div") >= 4
+
+
+def test_a_report_asks_for_nothing_from_outside(tmp_path):
+    text = without_plotly(trtlab.report(sweep(), tmp_path / "r.html").read_text())
+    assert not re.findall(r"(?:src|href)\s*=", text)
+    assert "@import" not in text
+
+
+def test_names_of_a_model_cannot_leave_their_place(tmp_path):
+    evil = replace(measurement().model, name=NASTY)
+    text = trtlab.report(sweep(model=evil), tmp_path / "r.html").read_text()
+    assert "<script>alert(1)" not in text
+    assert "<img src=x" not in text
+    assert "alert(1)" in text
+
+
+def test_an_empty_sweep_and_an_unwritable_place_are_refused(tmp_path):
+    with pytest.raises(SpecError):
+        trtlab.report(SweepResult(()), tmp_path / "r.html")
+    with pytest.raises(StoreError, match="was not written") as caught:
+        trtlab.report(sweep(), tmp_path / "missing" / "r.html")
+    assert "-o" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recorded_run_is_marked(tmp_path):
+    text = trtlab.report(sweep(source="recorded"), tmp_path / "r.html").read_text()
+    assert "trtlab-recorded" in text

@@ -1,0 +1,1 @@
+"""The small front-end widgets: plain ESM, no build step, no network."""
