@@ -2,6 +2,17 @@
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples everywhere, and no failure because the machine is busy.
+settings.register_profile(
+    "trtlab",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("trtlab")
 
 
 def workers_of_this_process():

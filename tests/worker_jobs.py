@@ -1,6 +1,7 @@
 """Jobs for the worker tests: they run in the child process."""
 
 import ctypes
+import importlib
 import os
 import re
 import signal
@@ -230,7 +231,7 @@ def environment(spec: str, progress: Progress) -> str | None:
 
 
 def imported_from(spec: str, progress: Progress) -> str | None:
-    return sys.modules[spec].__file__
+    return importlib.import_module(spec).__file__
 
 
 def _tell(file, pid=None):

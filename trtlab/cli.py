@@ -11,6 +11,8 @@ import contextlib
 import os
 import shutil
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -526,44 +528,70 @@ def _run_arguments(command: argparse.ArgumentParser) -> None:
 
 
 class _Bar:
-    """Progress on stderr: a bar on a terminal after a second, plain lines elsewhere."""
+    """Progress on stderr. On a terminal a line that ticks, from a second on; else finished points.
+
+    Drawn from a thread of its own: a build can be silent for long, and time must still be seen
+    to pass. A phase whose steps are not known shows elapsed time and no pretended share.
+    """
 
     def __init__(self) -> None:
-        self._bar: Any = None
-        self._phase = ""
-        self._points = ""
+        self._began = self._phase_began = time.monotonic()
+        self._state = ("", 0, 0)
+        self._point = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+        if sys.stderr.isatty():
+            self._thread.start()
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         """Take what a job reports."""
-        if not sys.stderr.isatty():
-            return
-        if phase != self._phase:
-            self.close()
-            from tqdm import tqdm
-
-            # A phase without known steps shows elapsed time only, no pretended share.
-            self._bar = tqdm(total=total or None, desc=self._points + phase, leave=False, delay=1)
-            self._phase = phase
-        self._bar.update(done - self._bar.n)
+        if phase != self._state[0]:
+            self._phase_began = time.monotonic()
+        self._state = (phase, done, total)
 
     def on_point(self, done: int, total: int, point: Point) -> None:
         """Take a finished point of a sweep."""
-        self.close()
-        self._points = f"[{done + 1}/{total}] "
+        self._state = ("", 0, 0)
+        self._point = f"[{min(done + 1, total)}/{total}] "
         m = point.measurement
         words = f"{m.median_ms:.3g} ms" if m else "failed"
         if point.failure is not None:
             words = f"failed: {point.failure.message}"
         stored = ", from store" if point.from_store else ""
         label = f"{point.model.name}, batch {m.batch if m else point.run.batch}"
+        self._clear()
         _say(f"[{done}/{total}] {label}, streams {point.run.streams}: {words}{stored}")
 
     def close(self) -> None:
-        """Take the bar off the screen."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-            self._phase = ""
+        """Take the line off the screen."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+            self._clear()
+
+    def _tick(self) -> None:
+        from tqdm import tqdm
+
+        while not self._stop.wait(0.2):
+            phase, done, total = self._state
+            if not phase or time.monotonic() - self._began < 1:
+                continue
+            elapsed = time.monotonic() - self._phase_began
+            columns = shutil.get_terminal_size().columns - 1
+            if total:
+                line = tqdm.format_meter(
+                    done, total, elapsed, ncols=columns, prefix=self._point + phase,
+                    bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}",
+                )  # fmt: skip
+            else:
+                line = f"{self._point}{phase}: {elapsed:.0f} s"
+            sys.stderr.write(f"\r\x1b[K{line[:columns]}")
+            sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
 
 @contextlib.contextmanager

@@ -232,6 +232,15 @@ class HostMemory:
             return None
         return self.peak - self.baseline
 
+    def text(self) -> str:
+        """Return peak and parts in words."""
+        return (
+            f"peak {text_from_bytes(self.peak_above_baseline)} above the empty process "
+            f"(measured): weights {text_from_bytes(self.weights)}, "
+            f"activations {text_from_bytes(self.arena_peak)}, "
+            f"inputs and outputs {text_from_bytes(self.io)}, rest {text_from_bytes(self.rest)}"
+        )
+
     @property
     def rest(self) -> int | None:
         """Peak above baseline that weights, arena and IO do not explain.
@@ -362,7 +371,7 @@ class Measurement(Shown):
                 "throughput",
                 f"{text_from_number(self.throughput)} inf/s {text_from_interval(rate)} (measured)",
             ),
-            ("memory", f"peak {text_from_bytes(self.memory.peak_above_baseline)} above start"),
+            ("memory", self.memory.text()),
             ("energy", self._energy_text()),
             *_source_rows(self.source, self.environment),
             *_caveat_rows(self.caveats),

@@ -32,6 +32,7 @@ from trtlab.units import bytes_from_text
 
 Record = Plan | Measurement | LayerProfile
 T = TypeVar("T", Plan, Measurement, LayerProfile)
+R = TypeVar("R", bound=Record)
 
 INDEX_VERSION = 1
 DEFAULT_PLAN_LIMIT = 4 * 2**30
@@ -362,8 +363,13 @@ def read_record(path: Path) -> Record:
             f"{path.name} is not a readable record: {error}",
             hint="Record files are written by trtlab bench -o FILE.",
         ) from error
+    return with_source(record)
+
+
+def with_source(record: R) -> R:
+    """Return the record marked *here* if this very machine made it, else *recorded*."""
     here = record.environment.machine == machine_id()
-    return record if here else replace(record, source="recorded")
+    return replace(record, source="here" if here else "recorded")
 
 
 def _of_kind(record: Record, kind: type[T]) -> T:

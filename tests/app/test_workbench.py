@@ -2,9 +2,9 @@
 
 import ipywidgets as w
 import pytest
-from tests.making import measurement
 
 import trtlab
+from tests.making import measurement
 from trtlab.record import Point
 from trtlab.views.widgets.plotly_view import PlotlyView
 

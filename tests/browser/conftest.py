@@ -97,7 +97,7 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(chromium, tmp_path_factory):  # noqa: ARG001 - without a browser nothing is started
+def server(chromium, tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     folder = tmp_path_factory.mktemp("notebooks")
     token = secrets.token_hex(16)
@@ -255,21 +255,18 @@ class Lab:
         return path
 
     def open(self, notebook: Path, page=None):
-        """Open a notebook in a new page, or beside what ``page`` shows already."""
+        """Open a notebook in a new page, or beside what ``page`` shows already.
+
+        Not beside after a reload: Lab would bring the page's first notebook to the front again.
+        """
         if page is None:
             page = self.context.new_page()
             # A workspace of its own: no tab of an earlier test comes back.
             query = f"lab/workspaces/{secrets.token_hex(4)}/tree/{notebook.name}"
             page.goto(f"/{query}?token={self.server.token}")
         else:
-            # Restoring the layout after a reload would bring the earlier notebook to the front.
             page.evaluate(
-                """async path => {
-                  await window.jupyterapp.restored;
-                  const opened = await window.jupyterapp.commands.execute(
-                    'docmanager:open', { path });
-                  window.jupyterapp.shell.activateById(opened.id);
-                }""",
+                "path => window.jupyterapp.commands.execute('docmanager:open', {path})",
                 notebook.name,
             )
         page.wait_for_function(
@@ -340,7 +337,7 @@ def watch(context):
 
 
 @pytest.fixture
-def lab(server, context, watch):  # noqa: ARG001 - whoever uses Lab is watched
+def lab(server, context, watch):
     context.set_default_timeout(WAIT_MS)
     yield Lab(server, context)
     for page in context.pages:

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from tests.making import measurement
 
 import trtlab
+from tests.making import measurement
 from trtlab import sampling
 from trtlab.codec import Int64Array
 from trtlab.record import WarmUp, Window

@@ -1,12 +1,14 @@
 """Sweeps: order, store, resuming after a kill, executors, stopping."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -71,10 +73,33 @@ def test_a_killed_sweep_goes_on_where_it_ended(tmp_path):
     assert len(json.loads(done.stdout)["points"]) == 4
 
 
-def test_any_executor_makes_the_same_points():
-    with ThreadPoolExecutor(2) as executor:
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_any_executor_makes_the_same_points(kind):
+    made = {
+        "threads": lambda: ThreadPoolExecutor(2),
+        "processes": lambda: ProcessPoolExecutor(2, multiprocessing.get_context("spawn")),
+    }
+    with made[kind]() as executor:
         result = trtlab.sweep("zoo:digits", batch=(1, 2, 3), quick=True, executor=executor)
     assert [p.measurement.batch for p in result.points] == [1, 2, 3]
+    assert {p.measurement.source for p in result.points} == {"here"}
+    assert all(
+        p.from_store for p in trtlab.sweep("zoo:digits", batch=(1, 2, 3), quick=True).points
+    )
+
+
+def test_a_point_made_on_another_machine_is_recorded():
+    point = trtlab.sweep("zoo:digits", quick=True).points[0]
+    elsewhere = replace(point.measurement.environment, machine="another")
+    far = replace(point, measurement=replace(point.measurement, environment=elsewhere))
+
+    class Cluster(ThreadPoolExecutor):
+        def submit(self, *_arguments):
+            return super().submit(lambda: far)
+
+    with Cluster(1) as executor:
+        result = trtlab.sweep("zoo:digits", quick=True, executor=executor)
+    assert result.points[0].measurement.source == "recorded"
 
 
 def test_stopping_keeps_the_points_that_are_done():

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from tests.making import layer_profile, measurement
 
 import trtlab
+from tests.making import layer_profile, measurement
 from trtlab.errors import SpecError
 from trtlab.spec import RunConfig
 

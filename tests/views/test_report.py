@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 
 import pytest
-from tests.making import layer_profile, measurement
 
 import trtlab
+from tests.making import layer_profile, measurement
 from trtlab.errors import SpecError, StoreError
 from trtlab.record import Point, SweepResult
 from trtlab.spec import RunConfig

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from tests.making import layer_profile, measurement
-
 from trtlab.codec import Int64Array
 from trtlab.record import Failure, Point, SweepResult, Window
 from trtlab.spec import BuildConfig, Caveat, RunConfig

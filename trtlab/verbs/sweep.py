@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trtlab.backends import base
@@ -14,9 +14,9 @@ from trtlab.errors import JobCancelled, SpecError, TrtlabError
 from trtlab.model.types import Model
 from trtlab.record import Failure, Measurement, ModelRef, Plan, Point, SweepResult
 from trtlab.spec import BuildConfig, RunConfig
-from trtlab.store import Store
+from trtlab.store import Store, with_source
 from trtlab.verbs.benchmark import benchmark_with, measurement_key
-from trtlab.verbs.build import build_with, plan_key
+from trtlab.verbs.build import build_with, kept, plan_key
 from trtlab.verbs.load import load
 from trtlab.worker import Progress, silent
 
@@ -95,7 +95,7 @@ def sweep(
     made = (
         _one_by_one(jobs, store, progress, cancel)
         if executor is None
-        else _by_executor(jobs, executor, cancel)
+        else _by_executor(jobs, executor, store, cancel)
     )
     points: dict[int, Point] = {}
     stopped = False
@@ -125,17 +125,28 @@ def _one_by_one(
 
 
 def _by_executor(
-    jobs: Sequence[_Job], executor: Executor, cancel: threading.Event | None
+    jobs: Sequence[_Job], executor: Executor, store: Store, cancel: threading.Event | None
 ) -> Iterator[tuple[int, Point]]:
     futures = {executor.submit(_remote_point, job): i for i, job in enumerate(jobs)}
     try:
         for future in as_completed(futures):
             if cancel is not None and cancel.is_set():
                 raise JobCancelled("The sweep was stopped.")
-            yield futures[future], future.result()
+            yield futures[future], _brought_home(future.result(), store)
     finally:
         for future in futures:
             future.cancel()
+
+
+def _brought_home(point: Point, store: Store) -> Point:
+    """Keep a point that another process made, which may run on another machine."""
+    if point.measurement is None:
+        return point
+    measurement = with_source(point.measurement)
+    key = measurement_key(point.model.hash, point.build, point.run)
+    if measurement.source == "here":  # else its key, which names this machine, would be wrong
+        measurement = kept(measurement, key, store)
+    return replace(point, measurement=measurement)
 
 
 def _remote_point(job: _Job) -> Point:

@@ -235,11 +235,12 @@ def badge(provenance: Provenance, short: bool = False) -> str:
 
 def css() -> str:
     """The stylesheet of tables, badges and cards, for everything inside ``.trtlab``."""
+    dark = ".trtlab[data-theme=dark],.trtlab.trtlab-dark"  # a widget can only set a class
     return (
         f".trtlab{{{_variables(LIGHT)}}}\n"
-        f".trtlab[data-theme=dark],.trtlab.trtlab-dark{{{_variables(DARK)}}}\n"
+        f"{dark}{{{_variables(DARK)}}}\n"
         f"{_RULES}"
-        f"@media print{{\n.trtlab,.trtlab[data-theme=dark],.trtlab.trtlab-dark{{{_variables(LIGHT)}}}\n"
+        f"@media print{{\n.trtlab,{dark}{{{_variables(LIGHT)}}}\n"
         ".trtlab .trtlab-card,.trtlab tr{break-inside:avoid}\n"
         ".trtlab thead{display:table-header-group}\n}\n"
     )
