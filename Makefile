@@ -24,14 +24,14 @@ $(BIN)/python:
 
 # Each stamp is touched last, so an interrupted set-up is resumed and a finished one is skipped.
 $(VENV)/.lab-ready: $(SETUP) | $(BIN)/python
-	@echo "Setting up the workbench once: about 1.0 GB on disk, 1 to 5 minutes with a fast network."
+	@echo "Setting up the workbench once: about 0.65 GB on disk, 1 to 5 minutes with a fast network."
 	@$(PIP) --editable '.[cpu,lab]'
 	@echo "Adding TensorRT-RTX (about 230 MB), which builds real engines without a GPU."
 	@$(PIP) --editable '.[rtx]' || echo "TensorRT-RTX has no wheel for this platform (pip says why above); going on without it."
 	@touch $@
 
 $(VENV)/.test-ready: $(VENV)/.lab-ready
-	@echo "Adding the test tools once: about 0.7 GB on disk, 1 to 3 minutes."
+	@echo "Adding the test tools once: about 0.55 GB on disk, 1 to 3 minutes."
 	@$(PIP) --editable '.[test,dev]'
 	@touch $@
 

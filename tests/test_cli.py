@@ -302,3 +302,16 @@ def test_the_demo_writes_one_offline_page(tmp_path, capsys, monkeypatch):
     text = page.read_text()
     assert "Time per layer" in text
     assert str(page) in capsys.readouterr().out
+
+
+def test_lab_serves_the_notebook_on_loopback_and_phones_nobody(monkeypatch):
+    started = []
+    monkeypatch.setattr(os, "execv", lambda program, command: started.append((program, command)))
+    main(["lab", "--no-browser"])
+    ((program, command),) = started
+    assert program == sys.executable
+    assert "--ServerApp.ip=127.0.0.1" in command
+    assert "--no-browser" in command
+    assert "--LabApp.news_url=None" in command
+    assert any("00_workbench.ipynb" in part for part in command)
+    assert not any("token" in part for part in command), "the server makes a token of its own"

@@ -59,7 +59,9 @@ def test_percentiles_between_need_the_next_ones_count():
     assert stats.percentile([5, 7], 50) == 6
 
 
-@given(st.lists(st.floats(min_value=0, max_value=1e9), min_size=1, max_size=20), st.integers(34, 40))
+@given(
+    st.lists(st.floats(min_value=0, max_value=1e9), min_size=1, max_size=20), st.integers(34, 40)
+)
 def test_percentiles_are_samples_and_rise(few, times):
     samples = few * (20 * times)
     found = [stats.percentile(samples, p) for p in (90, 95, 99)]

@@ -20,7 +20,7 @@ def figure(title, theme="light", names=("fp32", "fp16", "int8")):
     fig = go.Figure()
     for number, name in enumerate(names):
         style = PRECISION[name]
-        colour = style.dark if theme == "dark" else style.light
+        colour = style.colour(theme)
         latency = (0.6 + 0.14 * batch) / (1 + 0.7 * number)
         fig.add_scatter(
             x=batch, y=latency, name=name.upper(), mode="lines+markers",
@@ -234,6 +234,8 @@ def test_a_figure_in_a_hidden_tab_and_in_the_dark(lab, artifact):
     )
     expect(title).to_have_text("In the dark")
     expect(title).to_have_css("fill", "rgb(238, 242, 245)")
+    expect(page.locator("#jupyterlab-splash")).to_have_count(0)
+    plot.scroll_into_view_if_needed()
     artifact(page, "plotly-view-dark")
 
 

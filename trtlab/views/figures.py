@@ -75,7 +75,8 @@ def _measurements(records: object) -> list[Measurement]:
 
 
 def _themed(fig: go.Figure, theme: Theme) -> go.Figure:
-    return fig.update_layout(template=template(theme))
+    # No title inside: only the legend needs room above, and grows it as it wraps.
+    return fig.update_layout(template=template(theme), margin={"t": 28})
 
 
 def _series(measurements: Sequence[Measurement]) -> dict[Series, list[Measurement]]:
@@ -296,7 +297,7 @@ def _layers(profile: LayerProfile, theme: Theme) -> go.Figure:
     fig.update_xaxes(title=f"share of the layers' {words[profile.time_kind]}, % (profiled)")
     fig.update_yaxes(autorange="reversed", ticklabelstandoff=6, automargin=True)
     fig.update_xaxes(range=[0, max(shares, default=1) * 1.15])  # room for the numbers
-    return fig.update_layout(height=70 + 22 * len(names), margin={"t": 10})
+    return fig.update_layout(height=70 + 22 * len(names))
 
 
 def _short(name: str, most: int = 44) -> str:

@@ -113,20 +113,6 @@ PRECISION: Mapping[str, PrecisionStyle] = MappingProxyType(
     }
 )
 
-KIND: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "conv chain": ("#2d55a1", "#87afee"),
-        "matrix product": ("#bc69fd", "#a449d5"),
-        "pointwise chain": ("#42a184", "#358467"),
-        "kept 1 : 1": ("#243039", "#dde5f0"),
-        "data movement, added": ("#8a4d00", "#eda451"),
-        "sync, shape, added": ("#6a7680", "#8b98a4"),
-        "removed": ("#a8201a", "#ff9b92"),
-        "opaque": ("#243039", "#dde5f0"),
-    }
-)
-"""Colour of each kind of fusion, light and dark; the text on its tint stays ``t1``."""
-
 
 def template(theme: Theme) -> dict[str, Any]:
     """A plotly template for a theme, as the plain dict that plotly.js takes."""
@@ -179,7 +165,6 @@ def template(theme: Theme) -> dict[str, Any]:
                 "orientation": "h",
                 "x": 0,
                 "xanchor": "left",
-                "xref": "container",
                 "y": 1,
                 "yanchor": "bottom",
             },
@@ -197,6 +182,7 @@ def template(theme: Theme) -> dict[str, Any]:
                 "pad": {"t": 8},
                 "x": 0,
                 "xanchor": "left",
+                "xref": "paper",
                 "y": 1,
                 "yanchor": "top",
                 "yref": "container",

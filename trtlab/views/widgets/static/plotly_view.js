@@ -14,7 +14,8 @@ function within(ms, promise, message) {
 
 // Plotly's extension keeps the library to itself until it has drawn something: draw nothing.
 async function fromLab() {
-  const extension = globalThis._JUPYTERLAB["jupyterlab-plotly"];
+  const extension = globalThis._JUPYTERLAB?.["jupyterlab-plotly"];
+  if (!extension) throw new Error("this page has no Lab extension of plotly");
   const { RenderedPlotly, rendererFactory } = (await extension.get("./mimeExtension"))();
   const mimeType = rendererFactory.mimeTypes[0];
   const offScreen = rendererFactory.createRenderer({ mimeType });

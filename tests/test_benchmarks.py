@@ -1,0 +1,35 @@
+"""The benchmarks still run: with the fewest rounds, without looking at their figures."""
+
+import pytest
+
+from benchmarks import harness, startup, sweeping
+from benchmarks.figures import Figure, median_figure, upper_figure
+from trtlab.store import Store
+
+pytestmark = pytest.mark.native
+
+
+def test_the_harness_alternates_blocks_of_equal_length():
+    from trtlab.verbs.build import build
+
+    store = Store()
+    plan = build("zoo:digits", store=store)
+    pairs = harness._pairs(plan, 3, store)
+    assert len(pairs) == 3
+    assert all(bare > 0 and loop > 0 for bare, loop in pairs)
+
+
+def test_start_up_is_measured(monkeypatch):
+    monkeypatch.setattr(startup, "ROUNDS", 1)
+    assert [f.unit for f in startup.figures()] == ["s", "s", "s"]
+
+
+def test_overhead_is_what_is_left_of_the_wall_time(monkeypatch):
+    monkeypatch.setattr(sweeping, "MODEL", "zoo:digits")
+    assert sweeping._overhead(Store(), start=0.0, quick=True) > 0
+
+
+def test_a_figure_above_its_limit_is_broken():
+    assert Figure("f", 2.0, "s", 1.0, 1).verdict() == "BROKEN"
+    assert median_figure("f", [1.0] * 9, "s", 1.0).verdict() == "ok"
+    assert upper_figure("f", [1.0] * 8 + [9.0], "s", 1.0).value >= 1.0
