@@ -591,7 +591,9 @@ class SweepResult(Shown):
         return tuple(p.measurement for p in self.points if p.measurement is not None)
 
 
-Verdict = Literal["better", "worse", "not distinguishable", "exact", "unknown"]
+Verdict = Literal[
+    "better", "worse", "not distinguishable", "doubtful", "exact", "no interval", "unknown"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -599,7 +601,8 @@ class Difference:
     """One quantity of two records.
 
     ``ratio`` is b / a with its interval; None when unknown. ``exact`` quantities (sizes) have no
-    interval and are neither better nor worse by themselves.
+    interval and are neither better nor worse by themselves; a single reading (peak memory) has
+    ``no interval`` and makes no claim, and neither does a ``doubtful`` one of a disturbed run.
     """
 
     quantity: str

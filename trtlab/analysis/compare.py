@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trtlab.environment import differences
 from trtlab.errors import MismatchError
-from trtlab.record import Comparison, Difference, Measurement, Plan, Verdict
+from trtlab.record import Comparison, Difference, Measurement, ModelRef, Plan, Verdict
 from trtlab.spec import Caveat
 from trtlab.stats import Interval
+from trtlab.units import text_from_shape
+
+RUN_TO_RUN = 1.15
+RUN_TO_RUN_MS = 0.05
+"""How far equal runs may lie apart: by this factor, and by this much more in milliseconds.
+
+Seen on a two-core machine: medians of six equal runs of one network (1.7 ms) lay up to 1.11 apart
+while it was idle, far outside the interval of each; those of a network of 27 µs on two threads up
+to 0.03 ms, by how the threads happened to meet. ``benchmarks/noise.py`` counts what a comparison
+claims of equal runs."""
+
+_Spans = tuple[Interval | None, Interval | None]
+_DISTURBED = {"unstable", "busy-machine", "not-warmed-up"}
 
 
 def compare(a: Measurement | Plan, b: Measurement | Plan) -> Comparison:
     """Compare two measurements, or two plans; ``a`` is the baseline.
 
-    A ratio's interval comes from the ends of both intervals, which is wider than 95 % and so errs
-    towards "not distinguishable": the two were not measured alternately.
+    A ratio's interval spans the ends of both intervals and the drift between equal runs beyond:
+    the two were measured one after the other, and a machine drifts between runs by more than it
+    does within one. Of a disturbed run (unstable, busy machine) nothing is claimed.
 
     Raises:
         MismatchError: one is a plan and the other is not, or their latencies contain different
@@ -24,7 +40,8 @@ def compare(a: Measurement | Plan, b: Measurement | Plan) -> Comparison:
     if isinstance(a, Plan) and isinstance(b, Plan):
         return _plans(a, b)
     raise MismatchError(
-        f"A {a.kind} and a {b.kind} cannot be compared.", hint="Give two of the same kind."
+        f"A {a.kind} and a {b.kind} cannot be compared.",
+        hint="Give two measurements or two plans.",
     )
 
 
@@ -36,8 +53,9 @@ def _measurements(a: Measurement, b: Measurement) -> Comparison:
             hint="Choose another baseline.",
         )
     unequal = differences(a.environment, b.environment)
-    if a.model.hash != b.model.hash and a.model.hash != b.model.parent:
-        unequal.append(f"model ({a.model.name}, {b.model.name})")
+    unequal += _models(a.model, b.model)
+    if a.batch == b.batch and a.shapes != b.shapes:
+        unequal.append(f"shapes ({_shapes(a)}; {_shapes(b)})")
     for name, x, y in (
         ("provider", a.provider, b.provider),
         ("batch", a.batch, b.batch),
@@ -47,23 +65,39 @@ def _measurements(a: Measurement, b: Measurement) -> Comparison:
         if x != y:
             unequal.append(f"{name} ({x}, {y})")
     same_machine = a.environment.machine == b.environment.machine
+    drift = RUN_TO_RUN + RUN_TO_RUN_MS / min(a.median_ms, b.median_ms)
+    disturbed = {c.kind for c in (*a.caveats, *b.caveats)} & _DISTURBED
+
+    def sampled(quantity: str, x: float, y: float, spans: _Spans, *, less: bool) -> Difference:
+        found = _sampled(quantity, x, y, spans, drift, less_is_better=less)
+        return replace(found, verdict="doubtful") if disturbed else found
+
+    latencies = (a.median_interval_ms, b.median_interval_ms)
+    throughputs = (a.throughput_interval, b.throughput_interval)
+    peaks = (a.memory.peak_above_baseline, b.memory.peak_above_baseline)
     return Comparison(
         f"{a.model.name}, {a.settings()}",
         f"{b.model.name}, {b.settings()}",
         (
-            _sampled("latency_ms", a.median_ms, b.median_ms, a.median_interval_ms,
-                     b.median_interval_ms, less_is_better=True),
-            _sampled("throughput", a.throughput, b.throughput, a.throughput_interval,
-                     b.throughput_interval, less_is_better=False),
-            _exact("peak_memory_bytes", a.memory.peak_above_baseline,
-                   b.memory.peak_above_baseline, comparable=same_machine),
+            sampled("latency_ms", a.median_ms, b.median_ms, latencies, less=True),
+            sampled("throughput", a.throughput, b.throughput, throughputs, less=False),
+            _single("peak_memory_bytes", *peaks, comparable=same_machine),
         ),
-        _conditions(unequal),
-    )  # fmt: skip
+        (*_conditions(unequal), *_of_runs(a, b)),
+    )
+
+
+def _of_runs(a: Measurement, b: Measurement) -> list[Caveat]:
+    """The caveats of both runs, each with the run's letter."""
+    return [
+        replace(caveat, message=f"{letter}: {caveat.message}")
+        for letter, run in (("A", a), ("B", b))
+        for caveat in run.caveats
+    ]
 
 
 def _plans(a: Plan, b: Plan) -> Comparison:
-    unequal = differences(a.environment, b.environment)
+    unequal = differences(a.environment, b.environment) + _models(a.model, b.model)
     layers = [None if p.layers is None else len(p.layers) for p in (a, b)]
     return Comparison(
         f"{a.model.name} by {a.config.backend}",
@@ -74,6 +108,17 @@ def _plans(a: Plan, b: Plan) -> Comparison:
         ),
         _conditions(unequal),
     )
+
+
+def _models(a: ModelRef, b: ModelRef) -> list[str]:
+    """Name both models unless they are variants (precisions) of one."""
+    if {a.hash, a.parent} & {b.hash, b.parent} - {None}:
+        return []
+    return [f"model ({a.name}, {b.name})"]
+
+
+def _shapes(m: Measurement) -> str:
+    return ", ".join(f"{name} {text_from_shape(shape)}" for name, shape in m.shapes.items())
 
 
 def _length(m: Measurement) -> str:
@@ -93,26 +138,28 @@ def _conditions(unequal: list[str]) -> tuple[Caveat, ...]:
 
 
 def _sampled(
-    quantity: str,
-    a: float,
-    b: float,
-    a_interval: Interval | None,
-    b_interval: Interval | None,
-    *,
-    less_is_better: bool,
+    quantity: str, a: float, b: float, spans: _Spans, drift: float, *, less_is_better: bool
 ) -> Difference:
+    a_interval, b_interval = spans
     if a_interval is None or b_interval is None or a_interval.low <= 0:
         return Difference(quantity, a, b, b / a, None, "unknown")
-    ratio = Interval(b_interval.low / a_interval.high, b_interval.high / a_interval.low)
+    ratio = Interval(
+        b_interval.low / a_interval.high / drift, b_interval.high / a_interval.low * drift
+    )
     verdict: Verdict = "not distinguishable"
     if ratio.high < 1 or ratio.low > 1:
         verdict = "better" if (ratio.high < 1) == less_is_better else "worse"
     return Difference(quantity, a, b, b / a, ratio, verdict)
 
 
-def _exact(
-    quantity: str, a: float | None, b: float | None, *, comparable: bool = True
-) -> Difference:
-    if a is None or b is None or a == 0 or not comparable:
+def _exact(quantity: str, a: float | None, b: float | None) -> Difference:
+    if not a or b is None:
         return Difference(quantity, a, b, None, None, "unknown")
     return Difference(quantity, a, b, b / a, None, "exact")
+
+
+def _single(quantity: str, a: float | None, b: float | None, *, comparable: bool) -> Difference:
+    """Compare two single readings: a ratio without an interval is no claim."""
+    if not a or b is None or not comparable:
+        return Difference(quantity, a, b, None, None, "unknown")
+    return Difference(quantity, a, b, b / a, None, "no interval")

@@ -8,7 +8,9 @@ this processor only, so plans are keyed by machine.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import io
 import os
 import re
 import sys
@@ -54,6 +56,9 @@ _LEVELS = {
     "all": "ORT_ENABLE_ALL",
 }
 _PROFILE_WARM_UP = 3
+_CUDA_HINT = (
+    "nvidia-smi must show a GPU; pip install 'onnxruntime-gpu[cuda,cudnn]' brings the libraries."
+)
 
 # The dump at *all* always warns that it may only suit this machine's processor. That is how it is
 # used here (plans are keyed by machine), so the warning tells the user nothing.
@@ -93,8 +98,10 @@ class Backend:
         except BackendUnavailableError as error:
             no = Ability(False, error.message, error.hint)
             return BackendStatus(self.name, None, (), {r: Abilities(no, no) for r in _RECIPES})
-        providers = tuple(ort.get_available_providers())
-        cuda = _PROVIDERS["cuda"] in providers
+        # Of all that this ONNX Runtime was built with, those that are used here and have a device.
+        found = [p for p in ort.get_available_providers() if p in _PROVIDERS.values()]
+        cuda = _PROVIDERS["cuda"] in found and _sees_gpu()
+        providers = tuple(p for p in found if cuda or p != _PROVIDERS["cuda"])
         abilities = {}
         for recipe in _RECIPES:
             run = _NO_REASON if cuda else _NOT_ON_CPU.get(recipe, _NO_REASON)
@@ -133,7 +140,7 @@ class Backend:
         """Load a dumped model as it is; see ``base.Backend.load``."""
         ort = _import()
         with _errors(PlanError, plan.name[:12]):
-            session = _session(ort, plan, _run_options(ort, run), config.provider)
+            session = _session(ort, plan, _run_options(ort, config, run), config.provider)
         yield _Engine(ort, session)
 
     def layer_times(
@@ -148,7 +155,7 @@ class Backend:
         """Run a session with its profiler on; see ``base.Backend.layer_times``."""
         ort = _import()
         with tempfile.TemporaryDirectory() as folder:
-            options = _run_options(ort, run)
+            options = _run_options(ort, config, run)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
             with _errors(PlanError, plan.name[:12]):
@@ -160,10 +167,10 @@ class Backend:
                 call()
             file = Path(session.end_profiling())
             times = onnxruntime_profile.read(file, skip_runs=_PROFILE_WARM_UP)
-        on_gpu = any(y.provider == _PROVIDERS["cuda"] for y in times.layers)
-        return LayerTimes(
-            "host-launch" if on_gpu else "cpu", times.layers, times.runs_ns, times.arena_peak_bytes
-        )
+        if any(y.provider == _PROVIDERS["cuda"] for y in times.layers):
+            # The GPU's arena holds weights and cuDNN's work areas as well: no activation peak.
+            return LayerTimes("host-launch", times.layers, times.runs_ns, None)
+        return LayerTimes("cpu", times.layers, times.runs_ns, times.arena_peak_bytes)
 
 
 class _Engine:
@@ -222,12 +229,30 @@ def _import() -> Any:
     return ort
 
 
-def _run_options(ort: Any, run: RunConfig) -> Any:
+def _sees_gpu() -> bool:
+    """Ask CUDA's driver, which heeds CUDA_VISIBLE_DEVICES and makes no context for this."""
+    count = ctypes.c_int()
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    # Both return an error code, 0 for none.
+    return (
+        not (driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))) and count.value > 0
+    )
+
+
+def _run_options(ort: Any, config: BuildConfig, run: RunConfig) -> Any:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if run.threads is not None:
         options.intra_op_num_threads = run.threads
     if run.activation_cap_bytes is not None:
+        if config.provider == "cuda":
+            raise UnsupportedError(
+                "The activation cap limits the CPU's arena; activations on CUDA lie in the GPU's.",
+                hint="Leave the cap out, or build the plan for the CPU.",
+            )
         # Registered for the whole process; a process runs one configuration, so that is right.
         memory = ort.OrtMemoryInfo(
             "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
@@ -246,12 +271,18 @@ def _session(ort: Any, path: Path, options: Any, provider: str) -> Any:
             f"This ONNX Runtime has no {wanted}.",
             hint="pip install -e '.[gpu]' in an environment without the cpu extra.",
         )
-    session = ort.InferenceSession(str(path), options, providers=[wanted])
+    said = io.StringIO()
+    if provider == "cuda":
+        # CUDA and cuDNN from pip's nvidia packages lie where the loader does not look.
+        with contextlib.redirect_stdout(said):
+            ort.preload_dlls()
+    session = ort.InferenceSession(str(path), options, providers=[wanted], enable_fallback=0)
     if session.get_providers()[0] != wanted:
-        # A CUDA library that fails to load makes it fall back without an error.
+        # A CUDA library that fails to load makes it fall back all the same, without an error.
         raise BackendUnavailableError(
             f"ONNX Runtime fell back from {wanted} to {session.get_providers()[0]}.",
-            hint="Check the CUDA and cuDNN libraries with trtlab doctor.",
+            hint=_CUDA_HINT,
+            details=said.getvalue(),
         )
     return session
 
@@ -297,7 +328,8 @@ def _captured_stderr() -> Iterator[list[str]]:
 
 
 _CAP = re.compile(r"Available memory of (\d+) is smaller than requested bytes of (\d+)")
-_NODE = re.compile(r"[Nn]ode:?\s*(?:with name |Name:)?'?([^'\s]+)'?")
+_NODE = re.compile(r"node\. Name:'([^']+)'")
+_NO_CUDA = re.compile(r"CUDA failure \d+: [^;]*[^;\s]|cuDNN is unavailable.*")
 
 
 @contextlib.contextmanager
@@ -323,6 +355,11 @@ def _errors(kind: type[TrtlabError], what: str) -> Iterator[None]:
             ) from error
         if "bad_alloc" in text or "Failed to allocate memory" in text:
             raise MemoryError(text) from error
+        cuda = _NO_CUDA.search(text)
+        if cuda and (kind is not ExecutionError or "cuDNN" in cuda[0]):
+            raise BackendUnavailableError(
+                f"CUDA cannot be used here: {cuda[0]}.", hint=_CUDA_HINT, details=text
+            ) from error
         if name == "NotImplemented":
             raise UnsupportedError(
                 f"ONNX Runtime cannot run {what}: {_first_line(text)}",
