@@ -236,10 +236,8 @@ def _sees_gpu() -> bool:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
         return False
-    # Both return an error code, 0 for none.
-    return (
-        not (driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))) and count.value > 0
-    )
+    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))  # error codes
+    return not failed and count.value > 0
 
 
 def _run_options(ort: Any, config: BuildConfig, run: RunConfig) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trtlab.analysis.compare import compare
 from trtlab.record import Measurement
 from trtlab.units import text_from_bytes, text_from_interval, text_from_ms, text_from_number
 
@@ -28,7 +29,7 @@ def latency_sentence(measurements: Sequence[Measurement]) -> str:
 def throughput_sentence(measurements: Sequence[Measurement]) -> str:
     """Return the highest throughput, and the lowest latency that is not distinguishably below it.
 
-    A smaller batch within the best one's interval gives the same throughput sooner.
+    A smaller batch that cannot be told from the best gives the same throughput sooner.
     """
     if not measurements:
         return "Nothing was measured."
@@ -38,16 +39,7 @@ def throughput_sentence(measurements: Sequence[Measurement]) -> str:
         f"{text_from_interval(best.throughput_interval)} at {best.settings()}, with a median "
         f"latency of {text_from_ms(best.median_ms)}."
     )
-    interval = best.throughput_interval
-    if interval is None:
-        return words
-    equal = [
-        m
-        for m in measurements
-        if m.throughput_interval is not None
-        and m.throughput_interval.overlaps(interval)
-        and m.median_ms < best.median_ms
-    ]
+    equal = [m for m in measurements if m.median_ms < best.median_ms and _as_fast(m, best)]
     if not equal:
         return words
     soonest = min(equal, key=lambda m: m.median_ms)
@@ -55,6 +47,13 @@ def throughput_sentence(measurements: Sequence[Measurement]) -> str:
         f"{words} {soonest.settings().capitalize()} is not distinguishable in throughput and "
         f"answers in {text_from_ms(soonest.median_ms)}."
     )
+
+
+def _as_fast(m: Measurement, best: Measurement) -> bool:
+    if m.contents != best.contents:
+        return False
+    throughput = next(d for d in compare(best, m).differences if d.quantity == "throughput")
+    return throughput.verdict in ("not distinguishable", "doubtful")
 
 
 def memory_sentence(measurements: Sequence[Measurement]) -> str:
