@@ -46,8 +46,30 @@ def test_sizes_are_read(text, size):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "MiB", "-1MiB", -1, 0, "0", "0.0GiB", "0.3", "1e3", "1 TiB", "1.MiB", ".5GiB", "1,5GB"]
-    + ["256MiB x", "nan", "inf", "٣MiB", "9" * 5000, "9" * 400 + ".5", True, None, "1MiB\n2MiB"],
+    [
+        "",
+        "MiB",
+        "-1MiB",
+        -1,
+        0,
+        "0",
+        "0.0GiB",
+        "0.3",
+        "1e3",
+        "1 TiB",
+        "1.MiB",
+        ".5GiB",
+        "1,5GB",
+        "256MiB x",
+        "nan",
+        "inf",
+        "٣MiB",
+        "9" * 5000,
+        "9" * 400 + ".5",
+        True,
+        None,
+        "1MiB\n2MiB",
+    ],
 )
 def test_what_is_no_size_is_refused_with_a_hint(text):
     with pytest.raises(SpecError) as caught:
@@ -67,8 +89,22 @@ def test_shapes_are_read_in_trtexecs_way():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "x:", ":1x2", "x:1x", "x:x1", "x:1x-2", "x:ax2", "x:1x2,", "x:1x2,x:3x4", "x:1 x2"]
-    + ["x:1×2", "x:" + "9" * 5000, "x:1.5"],
+    [
+        "",
+        "x",
+        "x:",
+        ":1x2",
+        "x:1x",
+        "x:x1",
+        "x:1x-2",
+        "x:ax2",
+        "x:1x2,",
+        "x:1x2,x:3x4",
+        "x:1 x2",
+        "x:1×2",
+        "x:" + "9" * 5000,
+        "x:1.5",
+    ],
 )
 def test_what_is_no_shape_is_refused_with_a_hint(text):
     with pytest.raises(SpecError) as caught:
@@ -197,8 +233,14 @@ def test_memory_is_in_binary_units(size, text):
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(999, "999 B"), (1000, "1.00 kB"), (999_949, "1.00 MB"), (102_400_000, "102 MB")]
-    + [(4.5e9, "4.50 GB"), (None, "n/a")],
+    [
+        (999, "999 B"),
+        (1000, "1.00 kB"),
+        (999949, "1.00 MB"),
+        (102400000, "102 MB"),
+        (4500000000.0, "4.50 GB"),
+        (None, "n/a"),
+    ],
 )
 def test_files_are_in_decimal_units(size, text):
     assert text_from_file_size(size) == text

@@ -1,7 +1,6 @@
 """Whatever a job does to its process, this process lives, learns why, and leaves none behind."""
 
 import contextlib
-import os
 import signal
 import struct
 import subprocess
@@ -72,7 +71,7 @@ def running(job, spec, **options):
 
 
 def open_files():
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 # Results

@@ -212,18 +212,19 @@ class HostMemory:
         baseline: Interpreter and library, before the model was loaded.
         loaded: After loading the model.
         peak: Highest over the whole run (the kernel's high-water mark).
-        weights: Bytes of the model's weights (from the model, exact).
+        weights: Bytes of the model's weights (from the model, exact); None where they lie on a
+            GPU, whose memory is not read yet.
         arena_peak: Most that the activation arena had in use, from a profiled run of its own;
             None where the backend does not say.
-        io: Bytes of the bound inputs and outputs of all streams.
+        io: Bytes of the bound inputs and outputs of all streams; None where they lie on a GPU.
     """
 
     baseline: int | None
     loaded: int | None
     peak: int | None
-    weights: int
+    weights: int | None
     arena_peak: int | None
-    io: int
+    io: int | None
 
     @property
     def peak_above_baseline(self) -> int | None:
@@ -248,10 +249,11 @@ class HostMemory:
         Repacked copies of weights, the loader's buffers, thread stacks. None if a part is unknown
         or the parts were not all resident at the peak (their sum is larger).
         """
-        peak = self.peak_above_baseline
-        if peak is None or self.arena_peak is None:
+        parts = (self.peak_above_baseline, self.weights, self.arena_peak, self.io)
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
             return None
-        rest = peak - self.weights - self.arena_peak - self.io
+        rest = known[0] - sum(known[1:])
         return rest if rest >= 0 else None
 
 
@@ -385,6 +387,8 @@ class Measurement(Shown):
     def settings(self) -> str:
         """Return the settings in a few words: ``batch 8, 2 streams, all``."""
         parts = [] if self.batch is None else [f"batch {self.batch}"]
+        if self.build.provider != "cpu":
+            parts.append(self.build.provider.upper())
         if self.run.streams > 1:
             parts.append(f"{self.run.streams} streams")
         if self.run.threads is not None:

@@ -362,8 +362,8 @@ def _run_request(request: _Request, send: Callable[[_Reply], None]) -> _Reply:
         result = to_message(job(spec, progress))
     except TrtlabError as error:
         return _error_reply(type(error).__name__, error.message, error.hint, error.details)
-    except MemoryError:
-        return _out_of_memory("")
+    except MemoryError as error:
+        return _out_of_memory(str(error))
     except Exception as error:  # noqa: BLE001 - the border of the process: all must be told
         text = traceback.format_exc()
         if "bad_alloc" in str(error) or "Failed to allocate memory" in str(error):

@@ -1,4 +1,4 @@
-"""Profiles of ONNX Runtime by hand: what is read, and that nothing else ends but in RecordError."""
+"""Profiles of ONNX Runtime by hand: what is read, and that all else ends in RecordError."""
 
 import json
 

@@ -28,6 +28,7 @@ OTHER_LOAD_LIMIT = 0.25
 """Cores kept busy by other processes from which a result carries a caveat."""
 
 _NO_POWER = "this machine reports no power; a GPU readable through NVML does"
+_GPU_POWER_UNREAD = "the GPU's power is not read yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def benchmark_with(
         other_load=taken.other_load,
         memory=taken.memory,
         energy_joules=None,
-        energy_note=_NO_POWER,
+        energy_note=_GPU_POWER_UNREAD if environment.gpu else _NO_POWER,
         environment=environment,
     )
     measurement = replace(measurement, caveats=doubts(measurement))
@@ -224,13 +225,14 @@ def _measure_job(spec: _Spec, progress: Progress) -> _Taken:
         provider = engine.provider
     peak = worker.peak_rss_bytes()
     calls = samples.warm_up.calls + sum(len(w.latencies_ns) for w in samples.windows)
+    on_gpu = spec.build.provider != "cpu"
     memory = HostMemory(
         baseline=baseline,
         loaded=loaded,
         peak=peak,
-        weights=spec.weight_bytes,
+        weights=None if on_gpu else spec.weight_bytes,
         arena_peak=_arena_peak(backend, spec, feeds, progress),
-        io=sum(s.io_bytes for s in streams),
+        io=None if on_gpu else sum(s.io_bytes for s in streams),
     )
     return _Taken(
         provider=provider,

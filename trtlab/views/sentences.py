@@ -67,5 +67,5 @@ def memory_sentence(measurements: Sequence[Measurement]) -> str:
         f"The peak above the empty process lies between "
         f"{text_from_bytes(least.memory.peak_above_baseline)} ({least.settings()}) and "
         f"{text_from_bytes(most.memory.peak_above_baseline)} ({most.settings()}); weights are "
-        f"{text_from_bytes(most.memory.weights)} of it."
+        f"{text_from_bytes(most.memory.weights)}."
     )
