@@ -15,6 +15,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ T = TypeVar("T", Plan, Measurement, LayerProfile)
 R = TypeVar("R", bound=Record)
 
 INDEX_VERSION = 1
+_DAY_SECONDS = 86_400
 DEFAULT_PLAN_LIMIT = 4 * 2**30
 _KINDS: dict[str, type[Any]] = {k.kind: k for k in (Plan, Measurement, LayerProfile)}
 _SCHEMA = """
@@ -77,6 +79,7 @@ class Store:
         with _disk_errors(self.home):
             for folder in ("records", "plans", "graphs", "models", "scratch"):
                 (self.home / folder).mkdir(parents=True, exist_ok=True)
+            self._clear_scratch()
         self._index_path = self.home / "index.sqlite"
         self._prepare_index()
 
@@ -230,6 +233,20 @@ class Store:
         """Return where a model made by trtlab lies or belongs: zoo networks, derived models."""
         return self.home / "models" / name
 
+    def put_model_file(self, name: str, source: Path | bytes) -> Path:
+        """Keep a model file that trtlab made: bytes, or a file in ``scratch`` to be moved.
+
+        Raises:
+            StoreError: the disk is full or not writable.
+        """
+        path = self.model_path(name)
+        if isinstance(source, bytes):
+            self._write(path, source)
+        else:
+            with _disk_errors(self.home):
+                source.replace(path)
+        return path
+
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Make a folder on the store's disk for one job, removed afterwards."""
@@ -239,6 +256,13 @@ class Store:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _clear_scratch(self) -> None:
+        """Remove what killed processes left; a day is longer than any job that still runs."""
+        for path in (self.home / "scratch").iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _DAY_SECONDS:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     # Files and index
 
@@ -254,7 +278,7 @@ class Store:
     def _write(self, path: Path, data: bytes) -> None:
         with _disk_errors(self.home):
             path.parent.mkdir(exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+            handle, name = tempfile.mkstemp(dir=self.home / "scratch")
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(data)

@@ -108,7 +108,7 @@ def with_dynamic_batch(
         with store.scratch() as folder:
             spec = _RewriteSpec(model.path, str(folder / "dynamic.onnx"))
             worker.run(_rewrite_job, spec, progress=progress, cancel=cancel)
-            (folder / "dynamic.onnx").replace(target)
+            store.put_model_file(target.name, folder / "dynamic.onnx")
     made = _read(target, model.name, store, progress, cancel)
     return replace(made, parent=model.hash)
 
@@ -136,8 +136,11 @@ def zoo_path(
         return catalogue.shipped_path(entry.name)
     path = store.model_path(f"zoo-{entry.name}-{catalogue.RECIPE_VERSION}.onnx")
     if not path.is_file():
-        spec = _MakeSpec(entry.name, str(path))
-        worker.run(_make_job, spec, progress=progress, cancel=cancel)
+        with store.scratch() as folder:
+            made = folder / "made.onnx"
+            spec = _MakeSpec(entry.name, str(made))
+            worker.run(_make_job, spec, progress=progress, cancel=cancel)
+            store.put_model_file(path.name, made)
     return path
 
 
@@ -191,9 +194,7 @@ def _from_proto(
         ) from error
     path = store.model_path(f"given-{hashlib.sha256(data).hexdigest()}.onnx")
     if not path.is_file():
-        with store.scratch() as folder:
-            (folder / "given.onnx").write_bytes(data)
-            (folder / "given.onnx").replace(path)
+        store.put_model_file(path.name, data)
     return _read(path, name, store, progress, cancel)
 
 
