@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import threading
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -222,18 +223,20 @@ def _export(module: Any, example: Any) -> Any:
     module.eval()
     try:
         # The TorchScript exporter with PRESERVE leaves BatchNorm as a node of its own, so that
-        # fusing it is still to be seen.
-        torch.onnx.export(
-            module,
-            examples,
-            buffer,
-            input_names=inputs,
-            output_names=["output"],
-            dynamic_axes={n: {0: "N"} for n in [*inputs, "output"]},
-            opset_version=17,
-            training=torch.onnx.TrainingMode.PRESERVE,
-            dynamo=False,
-        )
+        # fusing it is still to be seen. That this exporter is the older one needs no telling.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.onnx.export(
+                module,
+                examples,
+                buffer,
+                input_names=inputs,
+                dynamic_axes={name: {0: "N"} for name in inputs},
+                opset_version=17,
+                do_constant_folding=False,  # it would change what there is to fuse
+                training=torch.onnx.TrainingMode.PRESERVE,
+                dynamo=False,
+            )
     except Exception as error:
         raise ModelError(
             f"{type(module).__name__} was not exported: {error}",
