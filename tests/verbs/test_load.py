@@ -112,7 +112,7 @@ def test_torch_modules_are_exported_with_batchnorm_left_in():
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     model = trtlab.load(module, example=torch.zeros(1, 3, 8, 8))
     assert model.batch_axis == "N"
-    assert {n.op for n in graph_of(model).nodes} == {"Conv", "BatchNormalization"}
+    assert {n.op for n in graph_of(model).nodes} >= {"Conv", "BatchNormalization"}
     assert trtlab.benchmark(model, batch=3, quick=True).batch == 3
     with pytest.raises(SpecError, match="example"):
         trtlab.load(module)
