@@ -55,7 +55,8 @@ def memory(**parts):
             "loaded": 60 * 2**20,
             "peak": 80 * 2**20,
             "weights": 4 * 2**20,
-            "arena_peak": 8 * 2**20,
+            "repacked": 2 * 2**20,
+            "activations": 6 * 2**20,
             "io": 2**20,
         }
         | parts

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import psutil
@@ -14,8 +16,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from trtlab.cli import main
+from trtlab.codec import Int64Array, to_json
+from trtlab.commands import Answer
 from trtlab.errors import StoreError
 from trtlab.store import Store
+from trtlab.terminal import Bar
 
 pytestmark = pytest.mark.native
 
@@ -158,6 +163,28 @@ BAD = [
     (["sweep", "zoo:digits", "--optimization-level", "most"], "most"),
     (["compare", "nothing", "nowhere"], "No record"),
     (["compare", "text.onnx", "text.onnx"], "not a readable record"),
+    (["bench", "zoo:digits", "--batch", str(10**20)], "Batch"),
+    (["bench", "zoo:digits", "--seed", str(10**23)], "Seed"),
+    (["bench", "zoo:digits", "--threads", "100000"], "Threads"),
+    (["bench", "zoo:digits", "--streams", "1000000"], "Streams"),
+    (["inspect", "\udcff\udcfe"], "udcff"),
+    (["inspect", "a" * 5000], "aaa"),
+    (["compare", "\udcff", "fifo"], "udcff"),
+    (["compare", "a" * 5000, "fifo"], "aaa"),
+    (["compare", "fifo", "fifo"], "fifo"),
+    (["compare", "/dev/zero", "fifo"], "zero"),
+    (["sweep", "zoo:digits", "--shapes", "nonsense"], "nonsense"),
+    (["sweep", "zoo:digits", "--activation-cap", "lots"], "lots"),
+    (["sweep", "zoo:digits", "--provider", "tpu"], "tpu"),
+    (["bench", "zoo:digits", "-o", "nope/x.json"], "nope/x.json cannot be written: no such file"),
+    (["bench", "zoo:digits", "-o", "."], "it is a folder"),
+    (["bench", "zoo:digits", "-o", ""], "it is a folder"),
+    (["bench", "zoo:digits", "-o", "/dev/null"], "no ordinary file"),
+    (["bench", "zoo:digits", "-o", "a" * 300], "name too long"),
+    (["bench", "zoo:digits", "-o", "/proc/x.json"], "/proc/x.json"),
+    (["sweep", "zoo:digits", "--json", "-o", "nope/x.html"], "nope/x.html"),
+    (["demo", "-o", "nope/x.html"], "nope/x.html"),
+    (["report", "-o", "nope/x.html"], "nope/x.html"),
     (["nonsense"], "nonsense"),
     ([], "COMMAND"),
 ]
@@ -166,6 +193,7 @@ BAD = [
 @pytest.fixture
 def bad_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "text.onnx").write_text("this is not a model\n" * 10)
     whole = save(tmp_path / "whole.onnx")
@@ -195,9 +223,12 @@ def bad_files(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("bad_files")
 @pytest.mark.parametrize(
-    ("arguments", "words"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else ""
+    ("arguments", "words"),
+    BAD,
+    ids=lambda v: ascii(" ".join(v))[1:50] if isinstance(v, list) else "",
 )
 def test_wrong_input_ends_with_2_and_says_what(arguments, words, capsys):
+    begin = time.monotonic()
     try:
         code = main(arguments)
     except SystemExit as end:  # argparse's own way out
@@ -208,6 +239,31 @@ def test_wrong_input_ends_with_2_and_says_what(arguments, words, capsys):
     assert "→" in err
     assert "Traceback" not in err
     assert out == ""
+    assert time.monotonic() - begin < 10
+
+
+def test_a_damaged_record_is_wrong_input(tmp_path, capsys):
+    whole, damaged = tmp_path / "whole.json", tmp_path / "damaged.json"
+    assert main(["bench", "zoo:digits", "--quick", "-o", str(whole)]) == 0
+    window = json.loads(whole.read_text())["record"]["windows"][0]
+    negative = json.loads(to_json(Int64Array([-5, -7, -9])))
+    for change in (
+        {"windows": []},
+        {"windows": [{**window, "wall_ns": 0}]},
+        {"windows": [{**window, "latencies_ns": negative}]},
+        {"windows": [{**window, "latencies_ns": json.loads(to_json(Int64Array()))}]},
+        {"steady_from": 99},
+        {"steady_from": -1},
+    ):
+        data = json.loads(whole.read_text())
+        data["record"] |= change
+        damaged.write_text(json.dumps(data))
+        capsys.readouterr()
+        assert main(["compare", str(whole), str(damaged)]) == 2, change
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "damaged.json" in err, change
+        assert "fault of trtlab" not in err
 
 
 NASTY = "<img src=x onerror=alert(1)>\x1b[31m$(touch pwned);`id`'\""
@@ -277,6 +333,137 @@ def test_a_disk_that_fills_up_loses_no_result(monkeypatch, capsys):
     assert "not-saved" in [c["kind"] for c in data["caveats"]]
 
 
+def test_a_file_that_cannot_be_written_after_all_loses_no_answer(tmp_path, monkeypatch, capsys):
+    def full(*_arguments, **_more):
+        raise StoreError("The disk is full.", hint="Free some.")
+
+    monkeypatch.setattr("trtlab.store.write_record", full)
+    monkeypatch.setattr("trtlab.views.report.report", full)
+    monkeypatch.setattr("trtlab.commands.DEMO_MODELS", ("zoo:digits",))
+    monkeypatch.setattr("trtlab.commands.DEMO_BATCHES", (1,))
+    for arguments in (["bench", "zoo:digits", "--quick"], ["sweep", "zoo:digits"], ["demo"]):
+        assert main([*arguments, "-o", str(tmp_path / "answer")]) == 1
+        out, err = capsys.readouterr()
+        assert "zoo:digits" in out
+        assert str(tmp_path) not in out
+        assert "The disk is full.\n  → Free some." in err
+
+
+def test_an_answer_that_cannot_be_written_ends_with_1():
+    with Path("/dev/full").open("w") as full:
+        done = trtlab("models", stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert "trtlab: The answer was not written" in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def trtlab(*arguments, code="from trtlab.cli import main; raise SystemExit(main())", **more):
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, text=True, timeout=60, check=False, **more)
+
+
+@pytest.mark.parametrize("setting", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONCOERCECLOCALE": "0"}])
+def test_an_output_without_utf_8_gets_escapes(setting):
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", **setting}
+    for arguments in (("bench", "zoo:digits", "--quick"), ("models",), ("bench", "nothing")):
+        done = trtlab(*arguments, env=environment, capture_output=True)
+        assert done.returncode == (2 if "nothing" in arguments else 0), done.stderr
+        assert (done.stdout + done.stderr).isascii()
+        assert "Error:" not in done.stderr
+    assert r"\u2192" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_exit_code(closed):
+    for arguments, code in (("bench zoo:digits --quick", 0), ("bench nothing", 2), ("--help", 0)):
+        line = f"{sys.executable} -m trtlab {arguments} {closed}"
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+def test_json_is_printable_ascii_and_keeps_its_numbers(capsys, monkeypatch):
+    text = '\x9b31m \x7f \u202e é 𝄞 \\ " \n'
+    data = {"name": text, text: [1e-7, 0.1, 1e22, 2**63, -0.0, None, True]}
+    monkeypatch.setattr("trtlab.commands._models", lambda _options: Answer(data, text))
+    assert main(["models", "--json"]) == 0
+    out, _ = capsys.readouterr()
+    assert out.endswith("\n")
+    assert out[:-1].isascii()
+    assert out[:-1].isprintable()
+    assert repr(json.loads(out)) == repr(data)
+    assert main(["models"]) == 0
+    assert "\x9b" not in capsys.readouterr().out
+
+
+def test_points_of_a_sweep_can_be_compared(capsys, tmp_path):
+    fixed = save(tmp_path / "fixed.onnx", shape=(1, 4))
+    settings = ("--provider", "cpu", "--activation-cap", "64MiB", "--seed", "3")
+    arguments = ("--batch", "1,2", "--quick", *settings)
+    code, data = answer(capsys, "sweep", "zoo:digits", fixed, *arguments)
+    assert code == 1
+    a, b, _, failed = data["points"]
+    assert failed["id"] is None
+    assert a["id"] != b["id"]
+    code, compared = answer(capsys, "compare", a["id"], b["id"])
+    assert code == 0
+    assert "activation cap 64.0 MiB" in compared["a"]
+    shapes = ("--shapes", "x:5x4", "--quick")
+    code, data = answer(capsys, "sweep", save(tmp_path / "free.onnx"), *shapes)
+    assert code == 0
+    assert data["points"][0]["batch"] == 5
+
+
+def test_ctrl_c_while_it_starts_leaves_no_traceback(monkeypatch, capsys):
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trtlab.commands.parser", stop)
+    assert main(["models"]) == 130
+    assert capsys.readouterr().err == "Stopped. What was finished is in the store.\n"
+
+
+def test_little_is_imported_before_ctrl_c_is_caught_and_nothing_heavy_for_help():
+    heavy = "onnx onnxruntime numpy pandas plotly ipywidgets anywidget msgspec tqdm"
+    code = f"""
+import sys
+from trtlab.cli import main
+early = {{"argparse", "dataclasses", "trtlab.commands"}} & set(sys.modules)
+try:
+    main(["--help"])
+except SystemExit as end:
+    print(end.code, early, set({heavy.split()}) & set(sys.modules))
+"""
+    done = trtlab(code=code, capture_output=True)
+    assert done.stdout.splitlines()[-1] == "0 set() set()", done.stderr
+
+
+def test_ctrl_c_says_how_many_points_are_kept():
+    measured = SimpleNamespace(median_ms=1.0, batch=1, caveats=())
+    lost = SimpleNamespace(median_ms=1.0, batch=1, caveats=(SimpleNamespace(kind="not-saved"),))
+    run = SimpleNamespace(batch=1, streams=1)
+    failure = SimpleNamespace(message="no")
+
+    def words(*measurements):
+        bar = Bar()
+        for i, m in enumerate(measurements):
+            point = SimpleNamespace(
+                measurement=m, model=SimpleNamespace(name="m"), run=run, from_store=False,
+                failure=None if m else failure,
+            )  # fmt: skip
+            bar.on_point(i + 1, 10, point)
+        return bar.last_words()
+
+    assert words() == ""
+    assert words(measured) == "Stopped after 1 of 10 points. It is kept."
+    assert words(*[measured] * 3) == "Stopped after 3 of 10 points. The 3 are kept."
+    said = "Stopped after 3 of 10 points. 1 of them is kept."
+    assert words(measured, lost, None) == said
+    said = "Stopped after 2 of 10 points. None of them is kept."
+    assert words(None, None) == said
+
+
 def test_ctrl_c_keeps_finished_points_and_ends_with_130(tmp_path):
     environment = {**os.environ, "TRTLAB_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "trtlab", "sweep", "zoo:digits", "--batch", "1,2,3,4,5,6"]
@@ -287,6 +474,7 @@ def test_ctrl_c_keeps_finished_points_and_ends_with_130(tmp_path):
     _, rest = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in rest
+    assert re.fullmatch(r"Stopped after \d of 6 points\. .+ kept\.", rest.splitlines()[-1])
     begin = time.monotonic()
     repeat = [*command[:-1], "1", "--json"]
     said = subprocess.run(repeat, env=environment, capture_output=True, text=True, check=True)
@@ -295,8 +483,8 @@ def test_ctrl_c_keeps_finished_points_and_ends_with_130(tmp_path):
 
 
 def test_the_demo_writes_one_offline_page(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("trtlab.cli.DEMO_MODELS", ("zoo:digits",))
-    monkeypatch.setattr("trtlab.cli.DEMO_BATCHES", (1, 2))
+    monkeypatch.setattr("trtlab.commands.DEMO_MODELS", ("zoo:digits",))
+    monkeypatch.setattr("trtlab.commands.DEMO_BATCHES", (1, 2))
     page = tmp_path / "demo.html"
     assert main(["demo", "-o", str(page)]) == 0
     text = page.read_text()
@@ -315,3 +503,11 @@ def test_lab_serves_the_notebook_on_loopback_and_phones_nobody(monkeypatch):
     assert "--LabApp.news_url=None" in command
     assert any("00_workbench.ipynb" in part for part in command)
     assert not any("token" in part for part in command), "the server makes a token of its own"
+
+
+def test_lab_as_json_starts_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("started"))
+    code, data = answer(capsys, "lab", "--port", "9999")
+    assert code == 0
+    assert data["command"][:3] == [sys.executable, "-m", "jupyterlab"]
+    assert "--ServerApp.port=9999" in data["command"]

@@ -84,7 +84,7 @@ measurements = st.builds(
     other_load=st.none() | finite,
     energy_joules=st.none() | finite,
     energy_note=words,
-    memory=st.builds(making.memory, baseline=optional_size, arena_peak=optional_size),
+    memory=st.builds(making.memory, baseline=optional_size, activations=optional_size),
     environment=environments,
 )
 profiles = st.builds(

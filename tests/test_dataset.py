@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trtlab.dataset import Dataset, random_inputs
+from trtlab.dataset import random_inputs
 from trtlab.errors import SpecError
 from trtlab.model.types import Tensor
 
@@ -56,34 +56,3 @@ def test_inputs_differ_from_each_other_and_may_be_scalars_or_empty():
     assert found["t2"].shape == ()
     assert found["t3"].shape == (0, 3)
     assert random_inputs([], {}, 0) == {}
-
-
-def dataset(**parts):
-    x = np.arange(12, dtype="f4").reshape(4, 3)
-    labels = np.arange(4)
-    return Dataset(
-        **{"name": "d", "arrays": {"x": x}, "labels": labels, "preprocessing": "none"} | parts
-    )
-
-
-def test_a_data_set_counts_items():
-    assert len(dataset()) == 4
-
-
-def test_its_hash_is_of_its_contents():
-    base = dataset()
-    x = base.arrays["x"]
-    same = [dataset(), dataset(name="other"), dataset(arrays={"x": np.asfortranarray(x)})]
-    assert {d.hash for d in same} == {base.hash}
-    other = [
-        dataset(labels=None),
-        dataset(labels=base.labels[::-1]),
-        dataset(labels=base.labels.astype("i4")),
-        dataset(preprocessing="scaled"),
-        dataset(arrays={"y": x}),
-        dataset(arrays={"x": x + 1}),
-        dataset(arrays={"x": x.astype("f8")}),
-        dataset(arrays={"x": x.reshape(4, 1, 3)}),
-        dataset(arrays={"x": x, "y": x}),
-    ]
-    assert len({d.hash for d in [base, *other]}) == len(other) + 1

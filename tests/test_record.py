@@ -196,7 +196,7 @@ def test_memory_parts_add_up_or_are_unknown():
     assert whole.rest == (30 - 4 - 8 - 1) * mib
     assert memory(peak=None).peak_above_baseline is None
     assert memory(baseline=None).peak_above_baseline is None
-    assert memory(arena_peak=None).rest is None
+    assert memory(activations=None).rest is None
     assert memory(weights=100 * mib).rest is None
     assert memory(peak=None).rest is None
 

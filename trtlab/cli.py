@@ -1,75 +1,95 @@
-"""The command line: parse arguments, call a verb, print a view.
+"""The command line: run a command, print its answer, end with the right exit code.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0; 1 the job or the machine
-failed; 2 wrong input or usage; 130 on Ctrl-C.
+failed; 2 wrong input or usage; 130 on Ctrl-C. Imports wait until they can be interrupted.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import os
-import shutil
 import sys
-import threading
-import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from trtlab.errors import WRONG_INPUT, ExecutionError, SpecError, TrtlabError
-from trtlab.units import bytes_from_text, ints_from_text, shapes_from_text
+from trtlab.errors import WRONG_INPUT, StoreError, TrtlabError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from trtlab.record import LayerProfile, Measurement, Plan, Point
-    from trtlab.worker import Progress
+    from collections.abc import Sequence
 
-LEVELS = ("disable", "basic", "extended", "layout", "all")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command found: one JSON document, the same as text, and its exit code."""
-
-    data: Any
-    text: str
-    code: int = 0
+    from trtlab.commands import Answer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = _parser().parse_args(arguments)
     try:
+        _prepare_streams()
+        from trtlab.commands import parser
+
+        options = parser().parse_args(arguments)
         answer: Answer = options.run(options)
-        _print(answer, as_json=getattr(options, "json", False))
+        _print(answer, as_json=options.json)
+        if answer.error is not None:
+            _complain(answer.error)
     except TrtlabError as error:
         _complain(error)
         return 2 if isinstance(error, WRONG_INPUT) else 1
     except BrokenPipeError:
-        # The reader (head, less) has gone; keep Python from complaining while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()  # the reader (head, less) has gone
         return 0
     except Exception as error:  # noqa: BLE001 - no traceback reaches a user
+        import traceback
+
         words = f"Something unexpected failed: {type(error).__name__}: {error}"
         hint = "This is a fault of trtlab: please report it with its details."
         _complain(TrtlabError(words, hint=hint, details=traceback.format_exc()))
         return 1
-    except KeyboardInterrupt:
-        _say("Stopped. What was finished is in the store.")
+    except KeyboardInterrupt as stop:
+        _say(str(stop) or "Stopped. What was finished is in the store.")
         return 130
-    return answer.code
+    return answer.code if answer.error is None else 1
+
+
+def _prepare_streams() -> None:
+    """Make every stream writable: closed ones lead nowhere, odd encodings get escapes."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # as in: trtlab doctor >&-
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif name != "stdin" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print(answer: Answer, *, as_json: bool) -> None:
-    if as_json:
-        from trtlab.codec import to_json
+    from trtlab.terminal import harmless
 
-        sys.stdout.write(to_json(answer.data).decode() + "\n")
-    else:
-        sys.stdout.write(_harmless(answer.text) + "\n")
-    sys.stdout.flush()
+    text = _json(answer.data) if as_json else harmless(answer.text)
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_stdout()
+        raise StoreError(
+            f"The answer was not written: {error.strerror}.", hint="Send it somewhere else."
+        ) from error
+
+
+def _json(data: object) -> str:
+    r"""Return ``data`` as JSON in printable ASCII: what is not becomes ``\uXXXX``."""
+    import re
+
+    from trtlab.codec import to_json
+
+    def escaped(match: re.Match[str]) -> str:
+        return re.sub("....", r"\\u\g<0>", match[0].encode("utf-16-be").hex())
+
+    # Outside of strings JSON is ASCII, and msgspec writes no spaces there.
+    return re.sub("[^ -~]", escaped, to_json(data).decode())
+
+
+def _drop_stdout() -> None:
+    """Keep Python from complaining about what it cannot write while it shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: TrtlabError) -> None:
@@ -83,523 +103,6 @@ def _complain(error: TrtlabError) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(_harmless(text) + "\n")
-    sys.stderr.flush()
+    from trtlab.terminal import say
 
-
-def _harmless(text: str) -> str:
-    """Escape control characters: names in a model must not drive the terminal."""
-    from trtlab.model.printing import printable
-
-    return printable(text, keep="\n")
-
-
-# Commands
-
-
-def _doctor(_options: argparse.Namespace) -> Answer:
-    from trtlab.verbs.doctor import doctor
-
-    diagnosis = doctor()
-    works = any(a.run.can for b in diagnosis.backends for a in b.abilities.values())
-    broken = bool(diagnosis.store_error) or not works
-    return Answer(diagnosis, repr(diagnosis), 1 if broken else 0)
-
-
-def _models(_options: argparse.Namespace) -> Answer:
-    from trtlab.units import text_from_file_size
-    from trtlab.views.tables import Table
-    from trtlab.zoo.catalogue import ENTRIES
-
-    rows = tuple(
-        (f"zoo:{e.name}", e.input, text_from_file_size(e.file_bytes), e.task)
-        for e in ENTRIES.values()
-    )
-    table = Table(("Model", "Input", "Size", "Task"), rows, frozenset({2}))
-    notes = "\n".join(
-        f"\nzoo:{e.name}: {e.title}\n  shows: {e.shows}\n  cannot show: {e.cannot_show}\n"
-        f"  weights: {e.weights_licence}; data: {e.data_licence}"
-        for e in ENTRIES.values()
-    )
-    return Answer({"schema_version": 1, "models": list(ENTRIES.values())}, table.text() + notes)
-
-
-def _inspect(options: argparse.Namespace) -> Answer:
-    from trtlab.verbs.inspect import inspect
-    from trtlab.views.tables import Table
-
-    with _progress() as progress:
-        model = _model(options, progress)
-        shapes = _shapes(options)
-        found = inspect(model, batch=options.batch, shapes=shapes, progress=progress)
-    cost = found.total
-    data = {
-        "schema_version": 1,
-        "model": found.model,
-        "batch": found.batch,
-        "ops": found.ops,
-        "total": cost,
-        "nodes": found.costs,
-    }
-    cells = tuple(
-        (c.node, c.op, *(("n/a" if v is None else f"{v:,}") for v in
-         (c.flops, c.bytes_read, c.bytes_written)))
-        for c in found.costs
-    )  # fmt: skip
-    heads = ("Node", "Op", "FLOP", "Bytes read", "Bytes written")
-    table = Table(heads, cells, frozenset({2, 3, 4}))
-    return Answer(data, f"{found!r}\n\nPer node (estimated)\n{table.text()}")
-
-
-def _build(options: argparse.Namespace) -> Answer:
-    from trtlab.verbs.build import build
-
-    with _progress() as progress:
-        plan = build(
-            _model(options, progress),
-            backend=options.backend,
-            optimization_level=options.optimization_level,
-            provider=options.provider,
-            progress=progress,
-        )
-    return Answer({"schema_version": 1, **_plan_data(plan)}, repr(plan))
-
-
-def _plan_data(plan: Plan) -> dict[str, Any]:
-    return {
-        "model": plan.model.name,
-        "precision": plan.model.recipe,
-        "backend": plan.config.backend,
-        "target": plan.config.provider,
-        "optimization_level": plan.config.optimization_level,
-        "plan": plan.hash,
-        "plan_bytes": plan.plan_bytes,
-        "build_seconds": plan.build_seconds,
-        "peak_rss_bytes": plan.peak_rss_bytes,
-        "layers": plan.layers,
-        "messages": plan.messages,
-        "environment": plan.environment,
-    }
-
-
-def _bench(options: argparse.Namespace) -> Answer:
-    from trtlab.store import record_id, write_record
-    from trtlab.verbs.benchmark import benchmark
-
-    cap = None if options.activation_cap is None else bytes_from_text(options.activation_cap)
-    with _progress() as progress:
-        plan = _built(options, progress)
-        measurement = benchmark(
-            plan,
-            batch=options.batch,
-            shapes=_shapes(options),
-            streams=options.streams,
-            threads=options.threads,
-            activation_cap=cap,
-            quick=options.quick,
-            seed=options.seed,
-            progress=progress,
-        )
-    if options.output:
-        write_record(measurement, Path(options.output))
-    identity = record_id(measurement)[:12]
-    data = {"schema_version": 1, "id": identity, **_measurement_data(measurement, plan)}
-    text = f"{measurement!r}\n{'id':<10}{identity} (for trtlab compare)"
-    return Answer(data, text, _unsaved(measurement.caveats))
-
-
-def _measurement_data(m: Measurement, plan: Plan) -> dict[str, Any]:
-    from trtlab.record import Point
-
-    row = Point(model=m.model, build=m.build, run=m.run, plan=plan, measurement=m).row()
-    return {
-        **row,
-        "contents": m.contents,
-        "provider": m.provider,
-        "first_call_ms": m.first_call_ns / 1e6,
-        "load_seconds": m.load_seconds,
-        "cpu_ms_per_call": m.cpu_ns_per_call / 1e6,
-        "other_load": m.other_load,
-        "memory": m.memory,
-        "energy_joules": m.energy_joules,
-        "energy_note": m.energy_note,
-        "warm_up": m.warm_up,
-        "caveats": m.caveats,
-        "environment": m.environment,
-    }
-
-
-def _unsaved(caveats: Sequence[Any]) -> int:
-    """Return 1 where a result could be shown but not saved: the machine failed, not the user."""
-    return int(any(c.kind == "not-saved" for c in caveats))
-
-
-def _profile(options: argparse.Namespace) -> Answer:
-    from trtlab.verbs.profile import profile
-    from trtlab.views.tables import layer_table
-
-    with _progress() as progress:
-        layers = profile(
-            _built(options, progress),
-            batch=options.batch,
-            shapes=_shapes(options),
-            threads=options.threads,
-            quick=options.quick,
-            progress=progress,
-        )
-    text = f"{layers!r}\n\n{layer_table(layers).text()}"
-    return Answer(_profile_data(layers), text, _unsaved(layers.caveats))
-
-
-def _profile_data(profile: LayerProfile) -> dict[str, Any]:
-    return {
-        "schema_version": 1,
-        "model": profile.model.name,
-        "batch": profile.batch,
-        "time_kind": profile.time_kind,
-        "runs": len(profile.runs_ns),
-        "layers": [
-            {
-                "name": layer.name,
-                "type": layer.type,
-                "provider": layer.provider,
-                "median_ms": layer.median_ms,
-                "share": share,
-                "arena_bytes": layer.arena_bytes,
-            }
-            for layer, share in zip(profile.layers, profile.shares(), strict=True)
-        ],
-        "caveats": profile.caveats,
-        "environment": profile.environment,
-    }
-
-
-def _sweep(options: argparse.Namespace) -> Answer:
-    from trtlab.errors import ERRORS_BY_NAME
-    from trtlab.verbs.load import load, with_dynamic_batch
-    from trtlab.verbs.sweep import sweep
-    from trtlab.views.tables import sweep_table
-
-    with _progress() as progress:
-        models = [load(m, progress=progress) for m in options.models]
-        if options.dynamic_batch:
-            models = [with_dynamic_batch(m, progress=progress) for m in models]
-        result = sweep(
-            models,
-            batch=_ints(options.batch),
-            streams=_ints(options.streams) or 1,
-            threads=_ints(options.threads),
-            optimization_level=options.optimization_level
-            and options.optimization_level.split(","),
-            backend=options.backend,
-            quick=options.quick,
-            reuse=not options.again,
-            progress=progress,
-            on_point=progress.on_point,
-        )
-    if options.output:
-        from trtlab.views.report import report
-
-        report(result, options.output)
-    failures = [p.failure for p in result.points if p.failure is not None]
-    code = 0
-    if failures:
-        wrong = all(issubclass(ERRORS_BY_NAME[f.kind], WRONG_INPUT) for f in failures)
-        code = 2 if wrong and len(failures) == len(result.points) else 1
-    unsaved = any(_unsaved(m.caveats) for m in result.measurements)
-    data = {"schema_version": 1, "points": [p.row() for p in result.points]}
-    return Answer(data, sweep_table(result).text(), code or int(unsaved))
-
-
-def _compare(options: argparse.Namespace) -> Answer:
-    from trtlab.analysis.compare import compare
-
-    comparison = compare(_record(options.a), _record(options.b))
-    data = {
-        "schema_version": 1,
-        "a": comparison.a,
-        "b": comparison.b,
-        "differences": comparison.differences,
-        "caveats": comparison.caveats,
-    }
-    return Answer(data, repr(comparison))
-
-
-def _record(name: str) -> Any:
-    from trtlab.store import Store, read_record
-
-    path = Path(name)
-    return read_record(path) if path.exists() else Store().find(name)
-
-
-def _report(options: argparse.Namespace) -> Answer:
-    from trtlab.record import Measurement, Point, SweepResult
-    from trtlab.store import Store
-    from trtlab.views.report import report
-
-    wanted = set(options.models)
-    newest: dict[Any, Point] = {}
-    for m in Store().all(Measurement):
-        if not wanted or m.model.name in wanted:
-            key = (m.model.hash, repr(m.build), repr(m.run))
-            newest.setdefault(key, Point(model=m.model, build=m.build, run=m.run, measurement=m))
-    if not newest:
-        raise SpecError(
-            "There is nothing to report: the store has no measurement of that.",
-            hint="Measure first, as in: trtlab sweep zoo:squeezenet --batch 1,4,16",
-        )
-    path = report(SweepResult(tuple(newest.values())), options.output)
-    data = {"schema_version": 1, "report": str(path), "points": len(newest)}
-    return Answer(data, f"{len(newest)} measurements in {path}")
-
-
-DEMO_MODELS = ("zoo:squeezenet", "zoo:vit_tiny")
-DEMO_BATCHES = (1, 2, 4, 8, 16)
-
-
-def _demo(options: argparse.Namespace) -> Answer:
-    from trtlab.verbs.profile import profile
-    from trtlab.verbs.sweep import sweep
-    from trtlab.views.report import report
-    from trtlab.views.tables import sweep_table
-
-    with _progress() as progress:
-        result = sweep(
-            DEMO_MODELS, batch=DEMO_BATCHES, streams=(1, 2), quick=True, reuse=not options.again,
-            progress=progress, on_point=progress.on_point,
-        )  # fmt: skip
-        layers = [profile(m, quick=True, progress=progress) for m in DEMO_MODELS]
-    path = report(result, options.output, profiles=layers)
-    text = f"{sweep_table(result).text()}\n\nThe curves: {path.resolve()}"
-    data = {
-        "schema_version": 1,
-        "report": str(path),
-        "points": [p.row() for p in result.points],
-    }
-    failed = any(p.failure is not None for p in result.points)
-    return Answer(data, text, int(failed))
-
-
-def _lab(options: argparse.Namespace) -> Answer:
-    notebooks = Path(__file__).resolve().parent.parent / "notebooks"
-    notebook = notebooks / "00_workbench.ipynb"
-    if not notebook.is_file():
-        raise SpecError(
-            "The notebooks are not beside the installed package.",
-            hint="Run it from a clone of the project, or open Jupyter and use trtlab.Workbench().",
-        )
-    if shutil.which("jupyter-lab", path=str(Path(sys.executable).parent)) is None:
-        raise ExecutionError("JupyterLab is not installed.", hint="pip install -e '.[lab]'")
-    command = [
-        sys.executable, "-m", "jupyterlab",
-        "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.root_dir={notebooks.parent}",
-        # Unlike a file argument, this also makes the printed address lead to the notebook.
-        f"--LabApp.default_url=/lab/tree/{notebooks.name}/{notebook.name}",
-        # Nothing phones home.
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]  # fmt: skip
-    command += ["--no-browser"] * options.no_browser
-    command += [f"--ServerApp.port={options.port}"] * (options.port is not None)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command.append("--allow-root")  # containers; the server listens on loopback with a token
-    os.execv(sys.executable, command)
-
-
-# Arguments
-
-
-def _model(options: argparse.Namespace, progress: Progress) -> Any:
-    from trtlab.verbs.load import load, with_dynamic_batch
-
-    model = load(options.model, progress=progress)
-    return with_dynamic_batch(model, progress=progress) if options.dynamic_batch else model
-
-
-def _built(options: argparse.Namespace, progress: Progress) -> Plan:
-    from trtlab.verbs.build import build
-
-    return build(
-        _model(options, progress),
-        backend=options.backend,
-        optimization_level=options.optimization_level,
-        provider=options.provider,
-        progress=progress,
-    )
-
-
-def _shapes(options: argparse.Namespace) -> dict[str, tuple[int, ...]]:
-    return shapes_from_text(options.shapes) if options.shapes else {}
-
-
-def _ints(text: str | None) -> tuple[int, ...] | None:
-    return None if text is None else ints_from_text(text)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        """Exit with 2 and say which command's help to read."""
-        self.exit(2, _harmless(f"trtlab: {message}\n  → {self.prog} --help\n"))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="trtlab",
-        description="Build, measure and explain ONNX models with TensorRT and ONNX Runtime.",
-        epilog="Exit codes: 0; 1 the job or machine failed; 2 wrong input; 130 Ctrl-C.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, run: Callable[[argparse.Namespace], Answer], text: str) -> Any:
-        command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(run=run)
-        command.add_argument("--json", action="store_true", help="print one JSON document")
-        return command
-
-    add("doctor", _doctor, "say what this machine can do")
-    add("models", _models, "list the models that come with trtlab")
-    command = add("inspect", _inspect, "say what a model is made of, with FLOP and bytes per node")
-    _model_arguments(command)
-    _shape_arguments(command)
-    command = add("build", _build, "build a plan")
-    _model_arguments(command)
-    _build_arguments(command)
-    command = add("bench", _bench, "measure latency, throughput and memory")
-    _model_arguments(command)
-    _build_arguments(command)
-    _shape_arguments(command)
-    _run_arguments(command)
-    command.add_argument("--streams", type=int, default=1, help="inferences in flight at once")
-    command.add_argument("--activation-cap", metavar="SIZE", help="limit of the activation arena")
-    command.add_argument("--seed", type=int, default=0, help="seed of the random inputs")
-    command.add_argument(
-        "-o", "--output", metavar="FILE", help="write the record with all samples"
-    )
-    command = add("profile", _profile, "time every layer")
-    _model_arguments(command)
-    _build_arguments(command)
-    _shape_arguments(command)
-    _run_arguments(command)
-    command = add("sweep", _sweep, "measure every combination of settings; finished ones are kept")
-    command.add_argument("models", nargs="+", metavar="MODEL")
-    command.add_argument("--batch", metavar="1,8,32", help="batch sizes")
-    command.add_argument("--streams", metavar="1,2", help="inferences in flight at once")
-    command.add_argument("--threads", metavar="1,2", help="threads inside one inference")
-    command.add_argument("--optimization-level", metavar="LEVELS", help=f"of {','.join(LEVELS)}")
-    command.add_argument("--backend", help="default: the first that can")
-    command.add_argument("--dynamic-batch", action="store_true", help="make a fixed batch dynamic")
-    command.add_argument("--quick", action="store_true", help="short windows, labelled")
-    command.add_argument("--again", action="store_true", help="measure again what is stored")
-    command.add_argument("-o", "--output", metavar="FILE", help="also write an HTML report")
-    command = add("compare", _compare, "compare two measurements")
-    command.add_argument("a", metavar="A", help="the baseline: an id from bench, or its file")
-    command.add_argument("b", metavar="B")
-    command = add("report", _report, "write stored measurements as one offline HTML file")
-    command.add_argument("models", nargs="*", metavar="MODEL", help="by name; default all")
-    command.add_argument("-o", "--output", metavar="FILE", default="trtlab-report.html")
-    command = add("demo", _demo, "sweep two networks and write an HTML report: about 2 minutes")
-    command.add_argument("-o", "--output", metavar="FILE", default="trtlab-demo.html")
-    command.add_argument("--again", action="store_true", help="measure again what is stored")
-    command = commands.add_parser("lab", help="open the workbench in JupyterLab")
-    command.set_defaults(run=_lab)
-    command.add_argument("--no-browser", action="store_true", help="only serve")
-    command.add_argument("--port", type=int, help="default: the first free one from 8888")
-    return parser
-
-
-def _model_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL", help="a path, or zoo:NAME (trtlab models)")
-    command.add_argument("--dynamic-batch", action="store_true", help="make a fixed batch dynamic")
-
-
-def _build_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--backend", help="default: the first that can build here")
-    command.add_argument("--optimization-level", choices=LEVELS, help="default: all")
-    command.add_argument("--provider", choices=("cpu", "cuda"), default="cpu")
-
-
-def _shape_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--batch", type=int, help="size of the batch axis; default 1")
-    command.add_argument("--shapes", metavar="x:8x3x224x224,…", help="input shapes by name")
-
-
-def _run_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--threads", type=int, help="threads inside one inference")
-    command.add_argument("--quick", action="store_true", help="short windows, labelled")
-
-
-class _Bar:
-    """Progress on stderr. On a terminal a line that ticks, from a second on; else finished points.
-
-    Drawn from a thread of its own: a build can be silent for long, and time must still be seen
-    to pass. A phase whose steps are not known shows elapsed time and no pretended share.
-    """
-
-    def __init__(self) -> None:
-        self._began = self._phase_began = time.monotonic()
-        self._state = ("", 0, 0)
-        self._point = ""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._tick, daemon=True)
-        if sys.stderr.isatty():
-            self._thread.start()
-
-    def __call__(self, phase: str, done: int, total: int) -> None:
-        """Take what a job reports."""
-        if phase != self._state[0]:
-            self._phase_began = time.monotonic()
-        self._state = (phase, done, total)
-
-    def on_point(self, done: int, total: int, point: Point) -> None:
-        """Take a finished point of a sweep."""
-        self._state = ("", 0, 0)
-        self._point = f"[{min(done + 1, total)}/{total}] "
-        m = point.measurement
-        words = f"{m.median_ms:.3g} ms" if m else "failed"
-        if point.failure is not None:
-            words = f"failed: {point.failure.message}"
-        stored = ", from store" if point.from_store else ""
-        label = f"{point.model.name}, batch {m.batch if m else point.run.batch}"
-        self._clear()
-        _say(f"[{done}/{total}] {label}, streams {point.run.streams}: {words}{stored}")
-
-    def close(self) -> None:
-        """Take the line off the screen."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-            self._clear()
-
-    def _tick(self) -> None:
-        from tqdm import tqdm
-
-        while not self._stop.wait(0.2):
-            phase, done, total = self._state
-            if not phase or time.monotonic() - self._began < 1:
-                continue
-            elapsed = time.monotonic() - self._phase_began
-            columns = shutil.get_terminal_size().columns - 1
-            if total:
-                line = tqdm.format_meter(
-                    done, total, elapsed, ncols=columns, prefix=self._point + phase,
-                    bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}",
-                )  # fmt: skip
-            else:
-                line = f"{self._point}{phase}: {elapsed:.0f} s"
-            sys.stderr.write(f"\r\x1b[K{line[:columns]}")
-            sys.stderr.flush()
-
-    def _clear(self) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[_Bar]:
-    bar = _Bar()
-    try:
-        yield bar
-    finally:
-        bar.close()
+    say(text)

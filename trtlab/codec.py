@@ -19,8 +19,9 @@ from trtlab.errors import TrtlabError
 
 T = TypeVar("T")
 
-_LARGEST_ARRAY = 256 * 2**20
-"""Bytes that one packed array may unpack to: a small file must not fill the memory."""
+_LARGEST_UNPACKED = 64 * 2**20
+"""Bytes that all packed arrays of a text may unpack to: a small file must not fill the memory.
+The largest measurement holds ten windows of 5,000 samples, 400 kB."""
 
 
 class Int64Array(Sequence[int]):
@@ -88,7 +89,7 @@ def from_json(data: bytes | str, kind: type[T]) -> T:
         ValueError: the text is not JSON, or does not fit the type; the message names the field.
     """
     try:
-        return msgspec.json.decode(data, type=kind, dec_hook=_unpacked)
+        return msgspec.json.decode(data, type=kind, dec_hook=_Unpacker())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TrtlabError) as error:
         raise ValueError(str(error)) from error
 
@@ -116,17 +117,25 @@ def _packed(value: Any) -> Any:
     raise NotImplementedError(f"{type(value).__name__} has no place in a record")
 
 
-def _unpacked(kind: type[Any], value: Any) -> Any:
-    if kind is not Int64Array or not isinstance(value, str):
-        raise ValueError(f"expected packed numbers, got {type(value).__name__}")
-    unpacker = zlib.decompressobj()
-    try:
-        data = unpacker.decompress(base64.b64decode(value, validate=True), _LARGEST_ARRAY)
-    except zlib.error as error:
-        raise ValueError(f"packed numbers are damaged: {error}") from error
-    if not unpacker.eof:
-        raise ValueError("packed numbers are cut off or larger than 256 MiB")
-    return Int64Array.from_bytes(data)
+class _Unpacker:
+    """Unpacks the arrays of one text, all together within the limit."""
+
+    def __init__(self) -> None:
+        self._left = _LARGEST_UNPACKED
+
+    def __call__(self, kind: type[Any], value: Any) -> Any:
+        if kind is not Int64Array or not isinstance(value, str):
+            raise ValueError(f"expected packed numbers, got {type(value).__name__}")
+        unpacker = zlib.decompressobj()
+        try:
+            # One byte more than may come, since 0 would mean no limit.
+            data = unpacker.decompress(base64.b64decode(value, validate=True), self._left + 1)
+        except zlib.error as error:
+            raise ValueError(f"packed numbers are damaged: {error}") from error
+        self._left -= len(data)
+        if self._left < 0 or not unpacker.eof:
+            raise ValueError("packed numbers are cut off, or larger than 64 MiB in all")
+        return Int64Array.from_bytes(data)
 
 
 def _raw(value: Any) -> Any:

@@ -1,10 +1,8 @@
-"""Data that goes in: named arrays in a fixed order, labels or none; and invented inputs."""
+"""Data that goes in. So far: inputs invented for measuring speed."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtlab.errors import SpecError
@@ -14,37 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from trtlab.spec import Shape
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Dataset:
-    """Named arrays with one row an item, in a fixed order.
-
-    Attributes:
-        arrays: By input name; shape (items, …), the model's dtype.
-        labels: Class numbers, int64, shape (items,), or None.
-        preprocessing: In words, what was done to the raw data.
-    """
-
-    name: str
-    arrays: Mapping[str, np.ndarray]
-    labels: np.ndarray | None
-    preprocessing: str
-
-    def __len__(self) -> int:
-        return len(next(iter(self.arrays.values())))
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 (hex) of names, dtypes, shapes and contents, labels included."""
-        digest = hashlib.sha256(self.preprocessing.encode())
-        arrays = dict(self.arrays)
-        if self.labels is not None:
-            arrays["labels"] = self.labels
-        for name, array in arrays.items():
-            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            digest.update(array.tobytes())
-        return digest.hexdigest()
 
 
 def random_inputs(
@@ -69,9 +36,10 @@ def random_inputs(
         except TypeError:
             dtype = np.dtype(object)
         if dtype.kind == "f":
-            made[tensor.name] = generator.standard_normal(shape, dtype=np.float32).astype(dtype)
+            wide = np.float64 if dtype == np.float64 else np.float32
+            made[tensor.name] = generator.standard_normal(shape, wide).astype(dtype, copy=False)
         elif dtype.kind in "iub":
-            made[tensor.name] = generator.integers(0, 2, shape).astype(dtype)
+            made[tensor.name] = generator.integers(0, 2, shape, dtype)
         else:
             raise SpecError(
                 f"Input {tensor.name!r} is of type {tensor.dtype}, which cannot be invented.",

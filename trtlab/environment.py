@@ -19,6 +19,8 @@ import psutil
 from trtlab.record import Environment
 
 _ALWAYS = ("trtlab", "numpy", "onnx")
+_NO_MATTER = {"trtlab", "onnx"}
+"""Packages whose version changes no measured number."""
 
 
 def capture(packages: Iterable[str] = ()) -> Environment:
@@ -38,6 +40,7 @@ def capture(packages: Iterable[str] = ()) -> Environment:
     )
 
 
+@functools.cache
 def version(distribution: str) -> str | None:
     """Return the installed version of a distribution, or None."""
     try:
@@ -56,13 +59,15 @@ def available_cores() -> int:
 @functools.cache
 def machine_id() -> str:
     """Return a stable hash of this machine; its host name never leaves it."""
-    parts = [platform.node(), _cpu_model(), str(psutil.cpu_count())]
+    parts = [_cpu_model(), str(psutil.cpu_count())]
     for file in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
             parts.append(Path(file).read_text().strip())
             break
         except OSError:
             continue
+    else:
+        parts.append(platform.node())  # the host's name may change with its network
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -102,6 +107,13 @@ def cpu_seconds() -> float:
     return float(times.user + times.system + getattr(times, "nice", 0.0))
 
 
+def conditions(environment: Environment) -> list[object]:
+    """Return what ``differences`` looks at, to be part of a result's key."""
+    e = environment
+    packages = sorted((n, v) for n, v in e.packages.items() if n not in _NO_MATTER)
+    return [e.machine, e.cores, e.gpu, e.driver, e.os, packages]
+
+
 def differences(a: Environment, b: Environment) -> list[str]:
     """Say in words what keeps ``a`` and ``b`` from being the same conditions; empty if nothing.
 
@@ -116,7 +128,7 @@ def differences(a: Environment, b: Environment) -> list[str]:
         found.append(f"GPU or driver ({a.gpu} {a.driver}, {b.gpu} {b.driver})")
     if a.os != b.os:
         found.append(f"operating system ({a.os}, {b.os})")
-    for name in sorted({*a.packages, *b.packages} - {"trtlab", "onnx"}):
+    for name in sorted({*a.packages, *b.packages} - _NO_MATTER):
         old, new = a.packages.get(name), b.packages.get(name)
         if old != new:
             found.append(f"{name} ({old or 'absent'}, {new or 'absent'})")

@@ -38,7 +38,14 @@ Contents = Literal["call", "compute", "compute+transfers"]
 """What a latency contains: host time around the call, GPU compute alone, or with its copies."""
 
 TimeKind = Literal["cpu", "host-launch", "gpu"]
-"""What a layer time is: the CPU working, the host starting GPU work, or the GPU working."""
+"""What a layer time is: its duration on the host's CPU, the host starting GPU work, or the GPU
+working."""
+
+TIME_WORDS: Mapping[TimeKind, str] = {
+    "cpu": "host time",
+    "host-launch": "host launch time",
+    "gpu": "GPU time",
+}
 
 
 class Shown:
@@ -214,8 +221,9 @@ class HostMemory:
         peak: Highest over the whole run (the kernel's high-water mark).
         weights: Bytes of the model's weights (from the model, exact); None where they lie on a
             GPU, whose memory is not read yet.
-        arena_peak: Most that the activation arena had in use, from a profiled run of its own;
-            None where the backend does not say.
+        repacked: Weights that the backend copied into an order of its own; None if not said.
+        activations: Most that intermediate results took at once, from a profiled run of its own;
+            None where that is not said, with several streams and under an activation cap.
         io: Bytes of the bound inputs and outputs of all streams; None where they lie on a GPU.
     """
 
@@ -223,7 +231,8 @@ class HostMemory:
     loaded: int | None
     peak: int | None
     weights: int | None
-    arena_peak: int | None
+    repacked: int | None
+    activations: int | None
     io: int | None
 
     @property
@@ -238,22 +247,24 @@ class HostMemory:
         return (
             f"peak {text_from_bytes(self.peak_above_baseline)} above the empty process "
             f"(measured): weights {text_from_bytes(self.weights)}, "
-            f"activations {text_from_bytes(self.arena_peak)}, "
+            f"repacked {text_from_bytes(self.repacked)}, "
+            f"activations {text_from_bytes(self.activations)}, "
             f"inputs and outputs {text_from_bytes(self.io)}, rest {text_from_bytes(self.rest)}"
         )
 
     @property
     def rest(self) -> int | None:
-        """Peak above baseline that weights, arena and IO do not explain.
+        """Peak above baseline that the parts do not explain.
 
-        Repacked copies of weights, the loader's buffers, thread stacks. None if a part is unknown
+        The loader's buffers, thread stacks, the session itself. None if a part is unknown
         or the parts were not all resident at the peak (their sum is larger).
         """
-        parts = (self.peak_above_baseline, self.weights, self.arena_peak, self.io)
+        peak = self.peak_above_baseline
+        parts = (self.weights, self.repacked, self.activations, self.io)
         known = [part for part in parts if part is not None]
-        if len(known) < len(parts):
+        if peak is None or len(known) < len(parts):
             return None
-        rest = known[0] - sum(known[1:])
+        rest = peak - sum(known)
         return rest if rest >= 0 else None
 
 
@@ -301,6 +312,16 @@ class Measurement(Shown):
     caveats: tuple[Caveat, ...] = ()
     source: Source = "here"
     kind: ClassVar[str] = "measurement"
+
+    def __post_init__(self) -> None:
+        # A record file may come from anywhere: what cannot have been measured is no measurement.
+        if not 0 <= self.steady_from < len(self.windows):
+            raise ValueError("a measurement needs windows, and a first steady one among them")
+        for window in self.windows:
+            if not window.latencies_ns or window.wall_ns <= 0 or min(window.latencies_ns) <= 0:
+                raise ValueError("a window needs calls that took time")
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"a batch of {self.batch} cannot be measured")
 
     @property
     def steady(self) -> tuple[Window, ...]:
@@ -368,7 +389,13 @@ class Measurement(Shown):
                 f"latency, median ({self.contents})",
                 f"{text_from_latency(self.median_ms, ms)} n {self.n:,} (measured)",
             ),
-            ("latency, tail", tails),
+            ("latency, tail", f"{tails} (measured)"),
+            (
+                "beside it",
+                f"first call {text_from_ms(self.first_call_ns / 1e6)}, "
+                f"CPU time a call {text_from_ms(self.cpu_ns_per_call / 1e6)}, "
+                f"loading {text_from_ms(self.load_seconds * 1000)} (measured)",
+            ),
             (
                 "throughput",
                 f"{text_from_number(self.throughput)} inf/s {text_from_interval(rate)} (measured)",
@@ -456,6 +483,10 @@ class LayerProfile(Shown):
     source: Source = "here"
     kind: ClassVar[str] = "layer-profile"
 
+    def __post_init__(self) -> None:
+        if not self.runs_ns or any(len(y.samples_ns) != len(self.runs_ns) for y in self.layers):
+            raise ValueError("every layer needs one sample for each run, and there must be a run")
+
     def shares(self) -> list[float]:
         """Each layer's share of the sum of layer times, per run and then the median over runs."""
         sums = [sum(run) for run in zip(*(y.samples_ns for y in self.layers), strict=True)]
@@ -469,13 +500,12 @@ class LayerProfile(Shown):
     def rows(self) -> list[tuple[str, str]]:
         """Return label and text, most important first."""
         ranked = sorted(zip(self.shares(), self.layers, strict=True), key=lambda p: -p[0])
-        words = {"cpu": "CPU time", "host-launch": "host launch time", "gpu": "GPU time"}
         return [
             (
                 "layer times",
                 f"{self.model.name}, {len(self.layers)} layers, n {len(self.runs_ns)}",
             ),
-            ("kind of time", f"{words[self.time_kind]}, profiled (measured); not a latency"),
+            ("kind of time", f"{TIME_WORDS[self.time_kind]}, profiled (measured); not a latency"),
             *(
                 (N_A if math.isnan(share) else f"{share:.1%}", f"{layer.name} ({layer.type})")
                 for share, layer in ranked[:5]
@@ -544,7 +574,8 @@ class Point:
             "n": m.n if m else None,
             "peak_memory_bytes": m.memory.peak_above_baseline if m else None,
             "weights_bytes": m.memory.weights if m else None,
-            "arena_peak_bytes": m.memory.arena_peak if m else None,
+            "repacked_bytes": m.memory.repacked if m else None,
+            "activations_bytes": m.memory.activations if m else None,
             "io_bytes": m.memory.io if m else None,
             "rest_bytes": m.memory.rest if m else None,
             "plan_bytes": self.plan.plan_bytes if self.plan else None,

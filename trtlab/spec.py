@@ -10,10 +10,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trtlab.errors import SpecError
-from trtlab.model.types import Tensor
+from trtlab.model.types import Tensor, batch_axis
 from trtlab.units import text_from_shape
 
 Shape = tuple[int, ...]
+LEAST_CAP = 2**16
+"""Bytes. Seen with ONNX Runtime 1.31: caps up to 3,000 bytes are ignored, larger ones hold."""
+
+_MOST = {"batch": 2**24, "streams": 256, "threads": 1024, "activation_cap_bytes": 2**48}
+"""Largest settings: beyond them a slip of the finger is likelier than a wish."""
+
 OPTIMIZATION_LEVELS = ("disable", "basic", "extended", "layout", "all")
 """ONNX Runtime's graph optimisation levels, weakest first."""
 
@@ -57,7 +63,7 @@ class RunConfig:
         seed: Seed of the random inputs.
 
     Raises:
-        SpecError: a value is zero, negative or not a number.
+        SpecError: a value is no whole number, too small or beyond all reason.
     """
 
     batch: int | None = None
@@ -69,14 +75,15 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("batch", "streams", "threads", "activation_cap_bytes"):
+        for name, most in _MOST.items():
             value = getattr(self, name)
             if value is not None:
-                _whole(name.removesuffix("_bytes").replace("_", " ").capitalize(), value)
-        _whole("Seed", self.seed, least=0)
+                label = name.removesuffix("_bytes").replace("_", " ").capitalize()
+                _whole(label, value, LEAST_CAP if name == "activation_cap_bytes" else 1, most)
+        _whole("Seed", self.seed, 0, 2**63 - 1)
         for tensor, shape in self.shapes.items():
             for size in shape:
-                _whole(f"Every dimension of {tensor!r}", size)
+                _whole(f"Every dimension of {tensor!r}", size, 1, 2**31 - 1)
 
 
 CaveatKind = Literal[
@@ -110,8 +117,9 @@ def input_shapes(
 ) -> tuple[dict[str, Shape], int | None]:
     """Return the shape of every input in this run, and its batch size.
 
-    The batch is the size of the first axis where all inputs share it (by name, or as the same
-    fixed number that the outputs share too); otherwise it is None and an inference is one item.
+    The batch is the size of the first axis that the inputs with a named first axis share, or of
+    the same fixed number that all inputs and outputs begin with; otherwise it is None and an
+    inference is one item.
 
     Raises:
         SpecError: a shape does not fit the model, or an axis has no size yet.
@@ -122,7 +130,7 @@ def input_shapes(
             f"The model has no input called {unknown[0]!r}.",
             hint=f"Its inputs are {', '.join(repr(t.name) for t in inputs)}.",
         )
-    axis = _batch_axis(inputs, outputs)
+    axis = batch_axis(inputs) or _fixed_batch(inputs, outputs)
     batch = run.batch
     if batch is None and isinstance(axis, str) and not run.shapes:
         batch = 1
@@ -137,18 +145,15 @@ def input_shapes(
             hint="Make it dynamic with trtlab.with_dynamic_batch(model) or --dynamic-batch.",
         )
     shapes = {t.name: _one_shape(t, run.shapes.get(t.name), axis, batch) for t in inputs}
-    firsts = {shape[0] for shape in shapes.values() if shape}
+    firsts = {shapes[t.name][0] for t in inputs if t.shape and t.shape[0] == axis}
     return shapes, firsts.pop() if axis is not None and len(firsts) == 1 else None
 
 
-def _batch_axis(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str | int | None:
-    firsts = {t.shape[0] if t.shape else None for t in inputs}
-    if len(firsts) != 1:
-        return None
-    first = firsts.pop()
-    if isinstance(first, int) and any(not t.shape or t.shape[0] != first for t in outputs):
-        return None  # a fixed first axis that the outputs do not share may be anything
-    return first
+def _fixed_batch(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int | None:
+    """Return the fixed first axis that all inputs and outputs share; others may be anything."""
+    firsts = {t.shape[0] if t.shape else None for t in (*inputs, *outputs)}
+    first = firsts.pop() if len(firsts) == 1 else None
+    return first if isinstance(first, int) else None
 
 
 def _one_shape(
@@ -192,10 +197,11 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         )
 
 
-def _whole(what: str, value: int, least: int = 1) -> None:
+def _whole(what: str, value: int, least: int, most: int) -> None:
     # bool is an int to Python, and True is not a batch size.
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise SpecError(
-            f"{what} must be a whole number of at least {least}; got {value!r}.",
-            hint=f"Give {least} or more.",
+            f"{what} must be a whole number of at least {least:,} and at most {most:,}; "
+            f"got {value!r}.",
+            hint=f"Give a number from {least:,} to {most:,}.",
         )

@@ -14,19 +14,21 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import platformdirs
 
 from trtlab.codec import from_json, to_json
 from trtlab.environment import machine_id
-from trtlab.errors import PlanError, RecordError, StoreError
+from trtlab.errors import JobCancelled, PlanError, RecordError, StoreError
 from trtlab.model.types import Graph, Model
 from trtlab.record import SCHEMA_VERSION, LayerProfile, Measurement, Plan
 from trtlab.units import bytes_from_text
@@ -37,6 +39,8 @@ R = TypeVar("R", bound=Record)
 
 INDEX_VERSION = 1
 _DAY_SECONDS = 86_400
+_LOCK_POLL_SECONDS = 0.1
+_LARGEST_RECORD = 64 * 2**20
 DEFAULT_PLAN_LIMIT = 4 * 2**30
 _KINDS: dict[str, type[Any]] = {k.kind: k for k in (Plan, Measurement, LayerProfile)}
 _SCHEMA = """
@@ -76,6 +80,7 @@ class Store:
 
     def __init__(self, home: Path | None = None) -> None:
         self.home = home or home_folder()
+        self._plan_limit = bytes_from_text(os.environ.get("TRTLAB_PLAN_LIMIT", DEFAULT_PLAN_LIMIT))
         with _disk_errors(self.home):
             for folder in ("records", "plans", "graphs", "models", "scratch"):
                 (self.home / folder).mkdir(parents=True, exist_ok=True)
@@ -180,9 +185,16 @@ class Store:
         self._mark_used(plan_hash, path.stat().st_size)
         return path
 
-    def has_plan(self, plan_hash: str) -> bool:
-        """Whether the plan's bytes are here."""
-        return self._plan_path(plan_hash).is_file()
+    def has_plan(self, plan: Plan) -> bool:
+        """Whether the plan's bytes are here, as many as there were."""
+        path = self._plan_path(plan.hash)
+        return path.is_file() and path.stat().st_size == plan.plan_bytes
+
+    def drop_plan(self, plan_hash: str) -> None:
+        """Forget a plan whose bytes turned out to be damaged."""
+        with _disk_errors(self.home), self._index() as index:
+            self._plan_path(plan_hash).unlink(missing_ok=True)
+            index.execute("DELETE FROM plans WHERE hash = ?", (plan_hash,))
 
     def _mark_used(self, plan_hash: str, size: int) -> None:
         now = datetime.now(UTC).isoformat()
@@ -190,12 +202,11 @@ class Store:
             index.execute("INSERT OR REPLACE INTO plans VALUES (?, ?, ?)", (plan_hash, size, now))
 
     def _evict(self, keep: str) -> None:
-        limit = bytes_from_text(os.environ.get("TRTLAB_PLAN_LIMIT", DEFAULT_PLAN_LIMIT))
         with self._index() as index:
             plans = index.execute("SELECT hash, bytes FROM plans ORDER BY used").fetchall()
             total = sum(size for _, size in plans)
             for plan_hash, size in plans:
-                if total <= limit:
+                if total <= self._plan_limit:
                     break
                 if plan_hash != keep:
                     self._plan_path(plan_hash).unlink(missing_ok=True)
@@ -205,16 +216,16 @@ class Store:
     # Models and graphs
 
     def put_model(self, file: str, model: Model) -> None:
-        """Remember what was read from a file, whose identity (path, size, time) is ``file``."""
+        """Remember what was read from a file; ``file`` is its place and stamp."""
         with self._index() as index:
             index.execute("INSERT OR REPLACE INTO models VALUES (?, ?)", (file, to_json(model)))
 
-    def model(self, file: str, name: str) -> Model | None:
-        """Return the model read from that very file before, called ``name``, or None."""
+    def model(self, file: str) -> Model | None:
+        """Return the model read from that very file before, or None."""
         with self._index() as index:
             row = index.execute("SELECT model FROM models WHERE file = ?", (file,)).fetchone()
         try:
-            return replace(from_json(row[0], Model), name=name) if row else None
+            return from_json(row[0], Model) if row else None
         except ValueError:
             return None
 
@@ -246,6 +257,24 @@ class Store:
             with _disk_errors(self.home):
                 source.replace(path)
         return path
+
+    @contextlib.contextmanager
+    def measuring(self, device: str, cancel: threading.Event | None) -> Iterator[None]:
+        """Hold the one place for measuring on ``device``: two runs at once disturb each other.
+
+        Waits until it is free; the system frees it when a process dies.
+
+        Raises:
+            JobCancelled: ``cancel`` was set while waiting.
+        """
+        with _disk_errors(self.home):
+            lock = (self.home / f"measuring-{device}.lock").open("wb")
+        with lock:
+            while not _taken(lock):
+                if cancel is not None and cancel.is_set():
+                    raise JobCancelled("The job was stopped while another one was measuring.")
+                time.sleep(_LOCK_POLL_SECONDS)
+            yield
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -372,6 +401,12 @@ def read_record(path: Path) -> Record:
         RecordError: the file cannot be read, is no record, or comes from a newer trtlab.
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_RECORD:
+            raise RecordError(
+                f"{path.name} is not a readable record: no regular file below 64 MiB.",
+                hint="Record files are written by trtlab bench -o FILE.",
+            )
         envelope = from_json(path.read_bytes(), _Envelope)
         if envelope.schema_version > SCHEMA_VERSION:
             raise RecordError(
@@ -413,10 +448,22 @@ def _enveloped(record: Record, key: str) -> bytes:
     )
 
 
+def _taken(file: IO[bytes]) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing is measured there yet
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def home_folder() -> Path:
     """Return the store's folder: ``TRTLAB_HOME``, else the user's cache folder."""
     named = os.environ.get("TRTLAB_HOME")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("trtlab"))
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("trtlab"))
 
 
 @contextlib.contextmanager

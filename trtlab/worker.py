@@ -49,6 +49,10 @@ def silent(_phase: str, _done: int, _total: int) -> None:
     """Report progress to nobody: the default of every verb."""
 
 
+_TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
+"""ONNX Runtime 1.31 collects usage data unless told not to before it is imported: it writes files
+below HOME and runs a thread of its own inside the measured process. Both spellings are in use."""
+
 _LENGTH = struct.Struct("<Q")
 _POLL_SECONDS = 0.1
 _STDERR_KEPT = 16 * 1024
@@ -79,10 +83,16 @@ class _Reply:
 
 @dataclass(frozen=True, slots=True)
 class Finished(typing.Generic[R]):
-    """A job's result, with the child's peak resident memory (None where unknown)."""
+    """A job's result, and what is known of the child that made it.
+
+    Attributes:
+        peak_rss_bytes: Its peak resident memory, None where unknown.
+        words: The last 16 KiB that it wrote on stderr: where native libraries put warnings.
+    """
 
     result: R
     peak_rss_bytes: int | None
+    words: str = ""
 
 
 def run(
@@ -114,19 +124,23 @@ def run(
         raise JobCancelled("The job was stopped before it began.")
     request = _Request(_name_of(job), to_message(spec), memory_limit_bytes)
     deadline = None if timeout is None else time.monotonic() + timeout
+    finished: _Reply | None = None
     with _Child(request) as child:
         for reply in child.replies(cancel, deadline, timeout):
             match reply.kind:
                 case "progress":
                     progress(reply.phase, reply.done, reply.total)
                 case "result":
-                    kind = typing.get_type_hints(job)["return"]
-                    return Finished(_decoded(reply.result, kind), reply.peak_rss_bytes)
+                    finished = reply
                 case "error":
                     raise _error_from(reply)
                 case _:
                     pass  # "ready": nothing to do but know that the child lives
-        raise child.crash()
+        if finished is None:
+            raise child.crash()
+        words = child.last_words()
+    kind = typing.get_type_hints(job)["return"]
+    return Finished(_decoded(finished.result, kind), finished.peak_rss_bytes, words)
 
 
 def _name_of(job: Callable[..., Any]) -> str:
@@ -166,7 +180,7 @@ class _Child:
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "trtlab.worker", str(request_read), str(reply_write)],
-                env={**os.environ, "PYTHONPATH": _import_path()},
+                env={**os.environ, **_TELEMETRY_OFF, "PYTHONPATH": _import_path()},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -218,7 +232,7 @@ class _Child:
                     raise JobTimeout(
                         f"The job was stopped: it took longer than {timeout:g} s.",
                         hint="Allow more time, or give it less to do.",
-                        details=self._words(),
+                        details=self.last_words(),
                     )
                 # A process that the job forked may hold the pipe open after the child has ended.
                 ended = self._process.poll() is not None
@@ -243,30 +257,32 @@ class _Child:
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             return WorkerCrashed("The worker closed its pipe but did not end; it was killed.")
-        with contextlib.suppress(OSError, ValueError):
-            os.set_blocking(self._stderr.fileno(), False)
-            self._last_words = (self._last_words + (self._stderr.read() or b""))[-_STDERR_KEPT:]
+        words = self.last_words()
         if code == -signal.SIGKILL:
             return WorkerCrashed(
                 "The worker process was killed (signal 9), often for want of memory. "
                 "Nothing was lost.",
                 hint="Try a smaller batch or model, or close other programs.",
-                details=self._words(),
+                details=words,
             )
         if code < 0:
             return WorkerCrashed(
                 f"The worker process crashed in native code ({_signal_name(-code)}). "
                 "Nothing was lost.",
                 hint="Try another optimisation level or library version; details hold its words.",
-                details=self._words(),
+                details=words,
             )
         return WorkerCrashed(
             f"The worker process ended without a result (exit code {code}).",
             hint="The details hold its last words.",
-            details=self._words(),
+            details=words,
         )
 
-    def _words(self) -> str:
+    def last_words(self) -> str:
+        """Return the end of what the child wrote on stderr, with what still lies in the pipe."""
+        with contextlib.suppress(OSError, ValueError):
+            os.set_blocking(self._stderr.fileno(), False)
+            self._last_words = (self._last_words + (self._stderr.read() or b""))[-_STDERR_KEPT:]
         return self._last_words.decode(errors="replace")
 
 
@@ -300,6 +316,12 @@ def peak_rss_bytes() -> int | None:
     ``getrusage`` would count the parent's pages before exec; VmHWM begins at exec.
     """
     return _status_bytes("VmHWM")
+
+
+def forget_peak() -> None:
+    """Let the high-water mark begin anew, where the kernel allows it (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def rss_bytes() -> int | None:

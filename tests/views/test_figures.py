@@ -49,7 +49,7 @@ def test_memory_parts_are_stacked_and_the_peak_is_marked():
 
 
 def test_unknown_memory_is_left_out_not_drawn_as_zero():
-    hidden = replace(measurement().memory, arena_peak=None, peak=None)
+    hidden = replace(measurement().memory, activations=None, peak=None)
     fig = trtlab.figure(runs(memory=hidden), "memory")
     values = {t.name: t.y[0] for t in fig.data}
     assert values["activation arena, peak"] is None

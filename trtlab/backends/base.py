@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from trtlab.errors import SpecError
 from trtlab.record import EngineLayer, LayerTiming, TimeKind
 from trtlab.spec import BuildConfig, RunConfig
+from trtlab.worker import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 NAMES = ("onnxruntime",)
 """The backends there are, in the order that *auto* tries them."""
 
-Progress = Callable[[str, int, int], None]
 Feeds = Mapping[str, "np.ndarray"]
 
 
@@ -61,28 +61,35 @@ class Built:
     file: str
     seconds: float
     layers: tuple[EngineLayer, ...] | None
-    messages: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LayerTimes:
-    """Time per layer in each profiled run; ``arena_peak_bytes`` where the backend tells."""
+    """Time per layer in each profiled run.
+
+    Attributes:
+        repacked_bytes: Weights that the backend copied into an order of its own.
+        activations_bytes: Most that intermediate results took at once; bound outputs not counted.
+    """
 
     kind: TimeKind
     layers: tuple[LayerTiming, ...]
     runs_ns: Sequence[int]
-    arena_peak_bytes: int | None
+    repacked_bytes: int | None
+    activations_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One stream's call with its buffers bound beforehand, and their size.
+    """One stream's call with its buffers bound beforehand.
 
-    Binding runs the model once; ``first_call_ns`` is what that took.
+    Attributes:
+        output_bytes: Size of the outputs. Inputs are the caller's arrays, shared by all streams.
+        first_call_ns: Binding runs the model once; this is what that took.
     """
 
     call: Callable[[], object]
-    io_bytes: int
+    output_bytes: int
     first_call_ns: int
 
 
@@ -117,6 +124,10 @@ class Backend(Protocol):
             BuildError, ParseError: the builder refused the model.
             BackendUnavailableError: the library or device is missing.
         """
+        ...
+
+    def messages(self, words: str) -> tuple[str, ...]:
+        """Pick the builder's warnings out of what it wrote on stderr. Runs anywhere."""
         ...
 
     def load(

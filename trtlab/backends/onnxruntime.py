@@ -11,12 +11,11 @@ import contextlib
 import ctypes
 import functools
 import io
-import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,6 @@ from trtlab.backends.base import (
     Built,
     Feeds,
     LayerTimes,
-    Progress,
 )
 from trtlab.environment import version
 from trtlab.errors import (
@@ -43,6 +41,7 @@ from trtlab.errors import (
 from trtlab.formats import onnxruntime_profile
 from trtlab.record import EngineLayer
 from trtlab.spec import BuildConfig, RunConfig
+from trtlab.worker import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,7 +121,7 @@ class Backend:
         options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
         progress("optimise", 0, 2)
         begin = time.perf_counter()
-        with _captured_stderr() as words, _errors(BuildError, model.name):
+        with _errors(BuildError, model.name):
             session = _session(ort, model, options, config.provider)
         seconds = time.perf_counter() - begin
         del session
@@ -130,12 +129,16 @@ class Backend:
             raise BuildError(
                 f"ONNX Runtime wrote no optimised model of {model.name}.",
                 hint="Its weights may exceed the 2 GiB that one file can hold.",
-                details="\n".join(words),
             )
         progress("read layers", 1, 2)
         layers = _layers(target)
         progress("read layers", 2, 2)
-        return Built(str(target), seconds, layers, _messages(words))
+        return Built(str(target), seconds, layers)
+
+    def messages(self, words: str) -> tuple[str, ...]:
+        """Pick warnings and errors out of ONNX Runtime's log; its Python API has no callback."""
+        found = (match[1] for line in words.splitlines() if (match := _WARNING.search(line)))
+        return tuple(text for text in found if not _HARMLESS.search(text))
 
     @contextlib.contextmanager
     def load(self, plan: Path, config: BuildConfig, run: RunConfig) -> Iterator[_Engine]:
@@ -143,7 +146,8 @@ class Backend:
         ort = _import()
         with _errors(PlanError, plan.name[:12]):
             session = _session(ort, plan, _run_options(ort, config, run), config.provider)
-        yield _Engine(ort, session)
+        with _errors(ExecutionError, "the model"):  # what a call raises while it is measured
+            yield _Engine(ort, session)
 
     def layer_times(
         self,
@@ -162,17 +166,23 @@ class Backend:
             options.profile_file_prefix = str(Path(folder) / "profile")
             with _errors(PlanError, plan.name[:12]):
                 session = _session(ort, plan, options, config.provider)
-            call = _Engine(ort, session).bind(feeds).call
+            bound = _Engine(ort, session).bind(feeds)
             # Binding ran the model once already.
-            for index in range(_PROFILE_WARM_UP - 1 + runs):
-                progress("profile", index, _PROFILE_WARM_UP - 1 + runs)
-                call()
+            with _errors(ExecutionError, "the model"):
+                for index in range(_PROFILE_WARM_UP - 1 + runs):
+                    progress("profile", index, _PROFILE_WARM_UP - 1 + runs)
+                    bound.call()
             file = Path(session.end_profiling())
             times = onnxruntime_profile.read(file, skip_runs=_PROFILE_WARM_UP)
         if any(y.provider == _PROVIDERS["cuda"] for y in times.layers):
             # The GPU's arena holds weights and cuDNN's work areas as well: no activation peak.
-            return LayerTimes("host-launch", times.layers, times.runs_ns, None)
-        return LayerTimes("cpu", times.layers, times.runs_ns, times.arena_peak_bytes)
+            return LayerTimes("host-launch", times.layers, times.runs_ns, None, None)
+        repacked, peak = times.arena_resident_bytes, times.arena_peak_bytes
+        activations = None
+        if repacked is not None and peak is not None:
+            # Bound outputs lie in the arena too.
+            activations = max(0, peak - repacked - bound.output_bytes)
+        return LayerTimes("cpu", times.layers, times.runs_ns, repacked, activations)
 
 
 class _Engine:
@@ -185,10 +195,19 @@ class _Engine:
         self._device = "cuda" if self.provider == _PROVIDERS["cuda"] else "cpu"
 
     def bind(self, feeds: Feeds) -> Bound:
-        """Run once to learn the outputs' shapes, then bind outputs that are allocated for good."""
+        """Run once to learn the outputs' shapes, then bind outputs that are allocated for good.
+
+        Outputs whose shape depends on the data are allocated anew in each call.
+        """
         session, ort_value = self._session, self._ort.OrtValue
         inputs = {n: ort_value.ortvalue_from_numpy(a, self._device, 0) for n, a in feeds.items()}
         names = [o.name for o in session.get_outputs()]
+        axes = {d for i in session.get_inputs() for d in i.shape if isinstance(d, str)}
+        settled = {
+            o.name
+            for o in session.get_outputs()
+            if all(isinstance(d, int) or d in axes for d in o.shape)
+        }
         probe = session.io_binding()
         for name, value in inputs.items():
             probe.bind_ortvalue_input(name, value)
@@ -204,12 +223,11 @@ class _Engine:
             # What the probe allocated is of the right shape: keep it as the place of the results.
             outputs = probe.get_outputs()
             for name, value in zip(names, outputs, strict=True):
-                if value.is_tensor():
+                if value.is_tensor() and name in settled:
                     binding.bind_ortvalue_output(name, value)
                 else:
                     binding.bind_output(name, self._device, 0)
-        size = sum(a.nbytes for a in feeds.values())
-        size += sum(v.tensor_size_in_bytes() for v in outputs if v.is_tensor())
+        size = sum(v.tensor_size_in_bytes() for v in outputs if v.is_tensor())
         run = session.run_with_iobinding
         return Bound(functools.partial(run, binding), size, first_call_ns)
 
@@ -309,28 +327,6 @@ def _layers(file: Path) -> tuple[EngineLayer, ...]:
         )
         for node in graph.nodes
     )
-
-
-def _messages(words: Sequence[str]) -> tuple[str, ...]:
-    found = (match[1] for line in words if (match := _WARNING.search(line)))
-    return tuple(text for text in found if not _HARMLESS.search(text))
-
-
-@contextlib.contextmanager
-def _captured_stderr() -> Iterator[list[str]]:
-    """Collect what native code prints on stderr: ONNX Runtime's Python API has no log callback."""
-    words: list[str] = []
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield words
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            file.seek(0)
-            words += file.read().decode(errors="replace").splitlines()
 
 
 _CAP = re.compile(r"Available memory of (\d+) is smaller than requested bytes of (\d+)")

@@ -23,10 +23,17 @@ _SUFFIX = "_kernel_time"
 
 @dataclass(frozen=True, slots=True)
 class NodeTimes:
-    """What one file holds: every node's time in each run, and each whole run."""
+    """What one file holds: every node's time in each run, and each whole run.
+
+    Attributes:
+        arena_resident_bytes: What the arena held before the very first node ran: weights that
+            were repacked for this processor. None if not said.
+        arena_peak_bytes: The most that it had in use, those weights included.
+    """
 
     layers: tuple[LayerTiming, ...]
     runs_ns: Int64Array
+    arena_resident_bytes: int | None
     arena_peak_bytes: int | None
 
 
@@ -98,7 +105,18 @@ def _joined(nodes: list[dict[str, Any]], runs: list[tuple[int, int]]) -> NodeTim
         )
         for key, samples in times.items()
     )
-    return NodeTimes(layers, Int64Array((end - begin) * 1000 for begin, end in runs), peak)
+    runs_ns = Int64Array((end - begin) * 1000 for begin, end in runs)
+    return NodeTimes(layers, runs_ns, _resident(nodes), peak)
+
+
+def _resident(nodes: list[dict[str, Any]]) -> int | None:
+    """Return what the arena held before the first node of the first run.
+
+    In later runs it also holds the block that was planned for activations, so they do not tell.
+    """
+    args = nodes[0].get("args", {}) if nodes else {}
+    after, delta = (_number(args.get(f"mem_{name}")) for name in ("bytes_in_use", "in_use_delta"))
+    return None if after is None or delta is None else after - delta
 
 
 def _shapes(described: Iterable[Mapping[str, list[int]]]) -> tuple[Shape, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 Dim = int | str | None
@@ -69,6 +69,7 @@ class Model:
         parameters: Number of weight elements.
         weight_bytes: Bytes of all weights.
         external_files: Files with weights, relative to the model's folder; usually none.
+        stamp: What tells whether the files changed since: inode, size and time of each.
         recipe: The precision recipe that made it; ``fp32`` as opened.
         parent: Hash of the model that it was made from, or None.
     """
@@ -83,12 +84,22 @@ class Model:
     parameters: int
     weight_bytes: int
     external_files: tuple[str, ...] = ()
+    stamp: str = ""
     recipe: str = "fp32"
     parent: str | None = None
 
     @property
     def batch_axis(self) -> str | None:
-        """Name of the dynamic first axis that every input shares, or None if batch is fixed."""
-        first = {t.shape[0] if t.shape else None for t in self.inputs}
-        name = first.pop() if len(first) == 1 else None
-        return name if isinstance(name, str) else None
+        """Name of the dynamic batch axis, or None if the batch is fixed."""
+        return batch_axis(self.inputs)
+
+
+def batch_axis(inputs: Sequence[Tensor]) -> str | None:
+    """Return the one named first axis among the inputs; inputs of fixed shape have no part in it.
+
+    None if there is none, if there are several, or if an input's first axis is unknown.
+    """
+    if any(t.shape is None for t in inputs):
+        return None
+    names = {t.shape[0] for t in inputs if t.shape and not isinstance(t.shape[0], int)}
+    return names.pop() if len(names) == 1 else None

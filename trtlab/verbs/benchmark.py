@@ -17,7 +17,7 @@ from trtlab.model.types import Tensor
 from trtlab.record import HostMemory, Measurement, Plan, WarmUp, Window
 from trtlab.spec import BuildConfig, Caveat, RunConfig, Shape, input_shapes
 from trtlab.store import Store, key_of
-from trtlab.verbs.build import build, conditions, distributions, kept
+from trtlab.verbs.build import build, conditions, distributions, kept, on_plan
 from trtlab.worker import Progress, silent
 
 SPREAD_LIMIT = 0.25
@@ -92,7 +92,7 @@ def benchmark(
     Raises:
         SpecError: a setting is wrong or does not fit the model.
         ExecutionError: the run failed; the message says how.
-        PlanError: the plan is no longer in the store.
+        PlanError: the plan is gone, and so is the model that it was built from.
     """
     run = RunConfig(
         batch=batch,
@@ -120,10 +120,13 @@ def benchmark_with(
     """Measure with a ready ``RunConfig``; see ``benchmark``."""
     shapes, batch = input_shapes(plan.inputs, plan.outputs, run)
     environment = capture(distributions(plan.config.backend))
-    spec = _Spec(
-        str(store.plan_path(plan.hash)), plan.config, run, plan.inputs, shapes, plan.weight_bytes
-    )
-    taken = worker.run(_measure_job, spec, progress=progress, cancel=cancel).result
+
+    def take(file: Path) -> _Taken:
+        spec = _Spec(str(file), plan.config, run, plan.inputs, shapes, plan.weight_bytes)
+        with store.measuring(plan.config.provider, cancel):
+            return worker.run(_measure_job, spec, progress=progress, cancel=cancel).result
+
+    taken = on_plan(plan, take, store=store, progress=progress, cancel=cancel)
     measurement = Measurement(
         model=plan.model,
         plan=plan.hash,
@@ -204,9 +207,10 @@ def doubts(m: Measurement) -> tuple[Caveat, ...]:
 
 def _measure_job(spec: _Spec, progress: Progress) -> _Taken:
     backend = base.backend(spec.build.backend)
-    feeds = random_inputs(spec.inputs, spec.shapes, spec.run.seed)
     backend.status()  # imports the library: its memory belongs to the baseline
     baseline = worker.rss_bytes()
+    feeds = random_inputs(spec.inputs, spec.shapes, spec.run.seed)
+    worker.forget_peak()  # inventing inputs may have taken more than running will
     progress("load", 0, 1)
     begin = time.perf_counter()
     with backend.load(Path(spec.plan_path), spec.build, spec.run) as engine:
@@ -226,13 +230,17 @@ def _measure_job(spec: _Spec, progress: Progress) -> _Taken:
     peak = worker.peak_rss_bytes()
     calls = samples.warm_up.calls + sum(len(w.latencies_ns) for w in samples.windows)
     on_gpu = spec.build.provider != "cpu"
+    times = _layer_times(backend, spec, feeds, progress)
+    bounded = spec.run.streams > 1 or spec.run.activation_cap_bytes is not None
+    inputs = sum(array.nbytes for array in feeds.values())
     memory = HostMemory(
         baseline=baseline,
         loaded=loaded,
         peak=peak,
         weights=None if on_gpu else spec.weight_bytes,
-        arena_peak=_arena_peak(backend, spec, feeds, progress),
-        io=None if on_gpu else sum(s.io_bytes for s in streams),
+        repacked=times.repacked_bytes,
+        activations=None if bounded else times.activations_bytes,
+        io=None if on_gpu else inputs + sum(s.output_bytes for s in streams),
     )
     return _Taken(
         provider=provider,
@@ -248,13 +256,12 @@ def _measure_job(spec: _Spec, progress: Progress) -> _Taken:
     )
 
 
-def _arena_peak(
+def _layer_times(
     backend: base.Backend, spec: _Spec, feeds: base.Feeds, progress: Progress
-) -> int | None:
-    """Read the arena's peak off a profiled run, after everything else has been measured.
+) -> base.LayerTimes:
+    """Profile one run to learn the parts of the memory, after everything else has been measured.
 
-    Without the cap: its allocator is registered once a process, and a run below it uses the same.
+    Without the cap: its allocator can be registered once in a process.
     """
     run = replace(spec.run, activation_cap_bytes=None)
-    times = backend.layer_times(Path(spec.plan_path), spec.build, run, feeds, 1, progress)
-    return times.arena_peak_bytes
+    return backend.layer_times(Path(spec.plan_path), spec.build, run, feeds, 1, progress)

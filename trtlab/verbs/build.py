@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from trtlab import worker
+from trtlab import environment, worker
 from trtlab.backends import base
 from trtlab.backends.base import Built
-from trtlab.environment import capture, machine_id, version
-from trtlab.errors import StoreError
+from trtlab.environment import capture
+from trtlab.errors import PlanError, StoreError
 from trtlab.model.types import Model
 from trtlab.record import ModelRef, Plan
 from trtlab.spec import BuildConfig, Caveat
 from trtlab.store import Record, Store, key_of
-from trtlab.verbs.load import load
+from trtlab.verbs.load import check_unchanged, load
 from trtlab.worker import Progress, silent
 
+R = TypeVar("R")
 _DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 
 
@@ -82,12 +84,13 @@ def build_with(
     base.backend(config.backend)
     key = plan_key(model, config)
     known = store.get(key, Plan)
-    if known is not None and store.has_plan(known.hash):
+    if known is not None and store.has_plan(known):
         return replace(known, model=ModelRef.of(model), model_path=model.path)
-    environment = capture(distributions(config.backend))
+    check_unchanged(model)
     with store.scratch() as folder:
         spec = _BuildSpec(model.path, config, str(folder))
         done = worker.run(_build_job, spec, progress=progress, cancel=cancel)
+        check_unchanged(model)
         plan_hash, plan_bytes = store.put_plan(Path(done.result.file))
     plan = Plan(
         hash=plan_hash,
@@ -100,9 +103,9 @@ def build_with(
         build_seconds=done.result.seconds,
         plan_bytes=plan_bytes,
         layers=done.result.layers,
-        messages=done.result.messages,
+        messages=base.backend(config.backend).messages(done.words),
         peak_rss_bytes=done.peak_rss_bytes,
-        environment=environment,
+        environment=capture(distributions(config.backend)),
     )
     store.put(plan, key)
     return plan
@@ -118,9 +121,36 @@ def distributions(backend: str) -> tuple[str, ...]:
     return _DISTRIBUTIONS[backend]
 
 
-def conditions(backend: str) -> tuple[str | None, ...]:
+def conditions(backend: str) -> list[object]:
     """Return what else a result depends on, as part of its key: versions and this machine."""
-    return (machine_id(), *(version(name) for name in distributions(backend)))
+    return environment.conditions(capture(distributions(backend)))
+
+
+def on_plan(
+    plan: Plan,
+    action: Callable[[Path], R],
+    *,
+    store: Store,
+    progress: Progress,
+    cancel: threading.Event | None,
+) -> R:
+    """Do something with a plan's file; where that is gone or damaged, build it anew once.
+
+    Plans go to make room, also while another process is about to use one.
+    """
+    try:
+        if store.has_plan(plan):
+            return action(store.plan_path(plan.hash))
+    except PlanError:
+        store.drop_plan(plan.hash)
+    model = load(plan.model_path, name=plan.model.name, store=store, cancel=cancel)
+    if model.hash != plan.model.hash:
+        raise PlanError(
+            f"The plan of {plan.model.name} is gone and its model has changed: {plan.model_path}.",
+            hint="Load and build the model again.",
+        )
+    again = build_with(model, plan.config, store=store, progress=progress, cancel=cancel)
+    return action(store.plan_path(again.hash))
 
 
 def kept(record: Record, key: str, store: Store) -> Any:

@@ -15,7 +15,7 @@ from trtlab.record import Shown
 from trtlab.spec import RunConfig, Shape, input_shapes
 from trtlab.store import Store
 from trtlab.units import text_from_bytes, text_from_count, text_from_shape
-from trtlab.verbs.load import load
+from trtlab.verbs.load import check_unchanged, load
 from trtlab.worker import Progress, silent
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def inspect(
     opened = load(model, store=store, progress=progress, cancel=cancel)
     run = RunConfig(batch=batch, shapes=shapes or {})
     concrete, batch_used = input_shapes(opened.inputs, opened.outputs, run)
+    check_unchanged(opened)
     spec = _Spec(opened.path, concrete)
     graph = worker.run(_graph_job, spec, progress=progress, cancel=cancel).result
     ops = Counter(node.op for node in graph.nodes)

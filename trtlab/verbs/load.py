@@ -7,12 +7,14 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trtlab import worker
 from trtlab.errors import ExecutionError, ModelError, SpecError
+from trtlab.model.printing import printable
 from trtlab.model.types import Graph, Model
 from trtlab.store import Store
 from trtlab.units import text_from_bytes
@@ -103,6 +105,7 @@ def with_dynamic_batch(
     """
     if model.batch_axis is not None:
         return model
+    check_unchanged(model)
     store = store or Store()
     target = store.model_path(f"dynamic-{model.hash}.onnx")
     if not target.is_file():
@@ -119,6 +122,7 @@ def graph_of(model: Model, store: Store | None = None) -> Graph:
     store = store or Store()
     graph = store.graph(model.hash)
     if graph is None:
+        check_unchanged(model)
         read = worker.run(_read_job, _ReadSpec(model.path, model.name)).result
         graph = read.graph
         store.put_graph(read.model, graph)
@@ -145,6 +149,37 @@ def zoo_path(
     return path
 
 
+def check_unchanged(model: Model) -> None:
+    """Refuse a model whose files changed since it was loaded: results would bear a wrong name.
+
+    Raises:
+        ModelError: a file is gone or another one now.
+    """
+    if _stamp(Path(model.path), model.external_files) != model.stamp:
+        raise ModelError(
+            f"{model.name} changed since it was loaded: {model.path}.",
+            hint="Load it again.",
+        )
+
+
+def _stamp(path: Path, external: Sequence[str]) -> str:
+    """Return what tells whether these files changed; empty if one is not there.
+
+    Raises:
+        ModelError: the path is nothing that a file system takes.
+    """
+    try:
+        stats = [file.stat() for file in (path, *(path.parent / name for name in external))]
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        name = printable(path.name)
+        short = name if len(name) < 80 else f"{name[:40]}…"
+        reason = error.strerror if isinstance(error, OSError) else "its name cannot be used"
+        raise ModelError(f"{short} was not opened: {reason}.", hint="Check the path.") from error
+    return " ".join(f"{s.st_ino}:{s.st_size}:{s.st_mtime_ns}" for s in stats)
+
+
 def _read(
     path: Path,
     name: str,
@@ -152,26 +187,26 @@ def _read(
     progress: Progress,
     cancel: threading.Event | None,
 ) -> Model:
-    identity = _file_identity(path)
-    known = store.model(identity, name) if identity else None
-    if known is not None:
-        return known
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ModelError(
+            f"{printable(path.name)} was not opened: its name is not UTF-8.", hint="Rename it."
+        ) from error
+    before = _stamp(path, ())
+    place = str(path.absolute())
+    known = store.model(f"{place}\n{before}") if before else None
+    if known is not None and _stamp(path, known.external_files) == known.stamp:
+        return replace(known, name=name)
     progress("check model", 0, 0)
     spec = _ReadSpec(str(path), name)
     read = worker.run(_read_job, spec, progress=progress, cancel=cancel).result
-    store.put_graph(read.model, read.graph)
-    # With weights in other files, this file's identity does not tell whether they changed.
-    if identity and not read.model.external_files:
-        store.put_model(identity, read.model)
-    return read.model
-
-
-def _file_identity(path: Path) -> str | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return f"{path.resolve()}\n{stat.st_ino}\n{stat.st_size}\n{stat.st_mtime_ns}"
+    model = replace(read.model, path=place, stamp=_stamp(path, read.model.external_files))
+    if not model.stamp.startswith(before):
+        raise ModelError(f"{path.name} changed while it was read.", hint="Load it again.")
+    store.put_graph(model, read.graph)
+    store.put_model(f"{place}\n{before}", model)
+    return model
 
 
 def _is_proto(source: Any) -> bool:

@@ -17,7 +17,7 @@ from trtlab.model.types import Tensor
 from trtlab.record import LayerProfile, LayerTiming, Plan, TimeKind
 from trtlab.spec import BuildConfig, RunConfig, Shape, input_shapes
 from trtlab.store import Store, key_of
-from trtlab.verbs.build import build, conditions, distributions, kept
+from trtlab.verbs.build import build, conditions, distributions, kept, on_plan
 from trtlab.worker import Progress, silent
 
 RUNS = 30
@@ -78,8 +78,14 @@ def profile(
         plan = build(plan, store=store, progress=progress, cancel=cancel)
     shapes_used, batch_used = input_shapes(plan.inputs, plan.outputs, run)
     environment = capture(distributions(plan.config.backend))
-    spec = _Spec(str(store.plan_path(plan.hash)), plan.config, run, plan.inputs, shapes_used)
-    times = worker.run(_profile_job, spec, progress=progress, cancel=cancel).result
+    config, inputs = plan.config, plan.inputs
+
+    def take(file: Path) -> _Times:
+        spec = _Spec(str(file), config, run, inputs, shapes_used)
+        with store.measuring(config.provider, cancel):
+            return worker.run(_profile_job, spec, progress=progress, cancel=cancel).result
+
+    times = on_plan(plan, take, store=store, progress=progress, cancel=cancel)
     record = LayerProfile(
         model=plan.model,
         plan=plan.hash,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from trtlab.backends import base
 from trtlab.errors import JobCancelled, SpecError, TrtlabError
 from trtlab.model.types import Model
 from trtlab.record import Failure, Measurement, ModelRef, Plan, Point, SweepResult
-from trtlab.spec import BuildConfig, RunConfig
+from trtlab.spec import BuildConfig, RunConfig, Shape
 from trtlab.store import Store, with_source
 from trtlab.verbs.benchmark import benchmark_with, measurement_key
 from trtlab.verbs.build import build_with, kept, plan_key
@@ -34,6 +34,9 @@ class _Job:
     reuse: bool
 
 
+_POLL_SECONDS = 0.2
+
+
 def _nobody(_done: int, _total: int, _point: Point) -> None:
     """Tell nobody about a point."""
 
@@ -45,8 +48,12 @@ def sweep(
     streams: int | Sequence[int] = 1,
     threads: int | Sequence[int | None] | None = None,
     optimization_level: str | Sequence[str | None] | None = None,
+    shapes: Mapping[str, Shape] | None = None,
+    activation_cap: int | None = None,
     backend: str | None = None,
+    provider: Literal["cpu", "cuda"] = "cpu",
     quick: bool = False,
+    seed: int = 0,
     reuse: bool = True,
     executor: Executor | None = None,
     store: Store | None = None,
@@ -65,6 +72,10 @@ def sweep(
         streams: Inferences in flight at once.
         threads: Threads inside one inference; None is the backend's choice.
         optimization_level: ONNX Runtime's graph optimisation levels; None is its default.
+        shapes: Input shapes by name, for other dynamic axes; the same at every point.
+        activation_cap: Limit of ONNX Runtime's activation arena in bytes.
+        provider: What runs the plans: ``cpu`` or ``cuda``.
+        seed: Seed of the random inputs.
         backend: Its name; None takes the first that can build and run here.
         quick: Short windows, for demonstrations; the records are labelled.
         reuse: False measures again what the store has.
@@ -80,13 +91,23 @@ def sweep(
         ModelError: a model cannot be used.
     """
     store = store or Store()
+    name = backend or base.NAMES[0]
+    base.backend(name)
     opened = [load(m, store=store, progress=progress, cancel=cancel) for m in _several(models)]
     builds = [
-        BuildConfig(backend=backend or base.NAMES[0], optimization_level=level)
+        BuildConfig(backend=name, optimization_level=level, provider=provider)
         for level in _several(optimization_level)
     ]
     runs = [
-        RunConfig(batch=b, streams=s, threads=t, quick=quick)
+        RunConfig(
+            batch=b,
+            shapes=shapes or {},
+            streams=s,
+            threads=t,
+            activation_cap_bytes=activation_cap,
+            quick=quick,
+            seed=seed,
+        )
         for b, s, t in itertools.product(_several(batch), _several(streams), _several(threads))
     ]
     jobs = [_Job(m, b, r, reuse) for m, b, r in itertools.product(opened, builds, runs)]
@@ -127,15 +148,30 @@ def _one_by_one(
 def _by_executor(
     jobs: Sequence[_Job], executor: Executor, store: Store, cancel: threading.Event | None
 ) -> Iterator[tuple[int, Point]]:
-    futures = {executor.submit(_remote_point, job): i for i, job in enumerate(jobs)}
+    futures: dict[Future[Point], int] = {
+        executor.submit(_remote_point, job): i for i, job in enumerate(jobs)
+    }
+    waiting = set(futures)
     try:
-        for future in as_completed(futures):
+        while waiting:
+            done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
+            for future in done:
+                index = futures[future]
+                yield index, _brought_home(_point_of(future, jobs[index]), store)
             if cancel is not None and cancel.is_set():
                 raise JobCancelled("The sweep was stopped.")
-            yield futures[future], _brought_home(future.result(), store)
     finally:
         for future in futures:
             future.cancel()
+
+
+def _point_of(future: Future[Point], job: _Job) -> Point:
+    """Return what an executor made; where it broke (a lost process), a point that says so."""
+    try:
+        return future.result()
+    except Exception as error:  # noqa: BLE001 - an executor may raise anything
+        failure = Failure("WorkerCrashed", f"The executor failed: {error!r}", "Run it again.")
+        return Point(model=ModelRef.of(job.model), build=job.build, run=job.run, failure=failure)
 
 
 def _brought_home(point: Point, store: Store) -> Point:
@@ -161,6 +197,7 @@ def _point(job: _Job, store: Store, progress: Progress, cancel: threading.Event 
             known = store.get(measurement_key(job.model.hash, job.build, job.run), Measurement)
             plan = store.get(plan_key(job.model, job.build), Plan)
             if known is not None and plan is not None:
+                known = replace(known, model=model)
                 return Point(
                     model=model,
                     build=job.build,

@@ -1,13 +1,14 @@
 """Plotly figures of records. The only module that imports plotly; nothing here calls ``show``.
 
-One line holds points of one model, precision and number of streams; lines never join points of
-different origin or source. Names from a model are escaped: plotly reads simple HTML in labels.
+One line, or one group of bars, holds the points of one ``Series``. Names from a model are escaped:
+plotly reads simple HTML in labels.
 """
 
 from __future__ import annotations
 
 import html
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
@@ -15,17 +16,28 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from trtlab.errors import SpecError
-from trtlab.record import HostMemory, LayerProfile, Measurement, Point, SweepResult
+from trtlab.record import (
+    TIME_WORDS,
+    HostMemory,
+    LayerProfile,
+    LayerTiming,
+    Measurement,
+    Point,
+    SweepResult,
+)
+from trtlab.stats import Interval, median
 from trtlab.units import (
+    N_A,
     text_from_bytes,
     text_from_interval,
+    text_from_latency,
     text_from_ms,
     text_from_number,
 )
+from trtlab.views.series import labels, series_of
 from trtlab.views.theme import PRECISION, TOKENS, Theme, template
 
 Quantity = Literal["latency", "throughput", "memory", "layers"]
-Series = tuple[str, str, int, int | None, str | None, str]
 _MOST_LAYERS = 14
 
 
@@ -79,47 +91,26 @@ def _themed(fig: go.Figure, theme: Theme) -> go.Figure:
     return fig.update_layout(template=template(theme), margin={"t": 28})
 
 
-def _series(measurements: Sequence[Measurement]) -> dict[Series, list[Measurement]]:
-    grouped: dict[Series, list[Measurement]] = {}
-    for m in sorted(measurements, key=lambda m: m.batch or 0):
-        key = (
-            m.model.name, m.model.recipe, m.run.streams, m.run.threads,
-            m.build.optimization_level, m.source,
-        )  # fmt: skip
-        grouped.setdefault(key, []).append(m)
-    return grouped
-
-
-def _label(key: Series, keys: Iterable[Series]) -> str:
-    """Name a line by what sets it apart from the others; its precision always."""
-    every = list(keys)
-
-    def differs(index: int) -> bool:
-        return len({k[index] for k in every}) > 1
-
-    name, recipe, streams, threads, level, source = key
-    parts = [name] if differs(0) else []
-    parts.append(recipe.upper())
-    if differs(2):
-        parts.append(f"{streams} stream" + "s" * (streams > 1))
-    if differs(3):
-        parts.append("default threads" if threads is None else f"{threads} threads")
-    if differs(4):
-        parts.append(level or "default level")
-    if source == "recorded":
-        parts.append("recorded")
-    return html.escape(", ".join(parts))
+def _family(recipe: str) -> str | None:
+    """Return the precision whose look a recipe takes, or None for an unknown one."""
+    base = "int8" if recipe == "qdq" else recipe.split("+")[0].split("-")[0]
+    return base if base in PRECISION else None
 
 
 def _style(index: int, recipe: str, theme: Theme) -> dict[str, Any]:
-    """Colour, marker and dash of a precision; further lines of it get hollow markers."""
-    style = PRECISION["int8" if recipe == "qdq" else recipe.split("+")[0].split("-")[0]]
+    """Colour, marker and dash of a precision; further lines of it get hollow markers.
+
+    An unknown precision has FP32's look, always hollow: its name is in the label.
+    """
+    family = _family(recipe)
+    index = index if family else max(index, 1)
+    style = PRECISION[family or "fp32"]
     colour = style.colour(theme)
     return {
         "line": {"color": colour, "dash": style.dash, "width": 2},
         "marker": {
             "color": colour,
-            "symbol": style.marker + ("-open" if index else ""),
+            "symbol": style.marker + ("", "-open", "-open-dot")[min(index, 2)],
             "size": 9,
             "line": {"width": 2 if index else 0, "color": colour},
         },
@@ -129,8 +120,7 @@ def _style(index: int, recipe: str, theme: Theme) -> dict[str, Any]:
 def _hover(m: Measurement) -> str:
     lines = [
         f"<b>{html.escape(m.model.name)}</b>, {html.escape(m.settings())}",
-        f"latency p50 {text_from_ms(m.median_ms)} "
-        f"{text_from_interval(m.median_interval_ms)} 95 %, n {m.n:,}",
+        f"latency p50 {text_from_latency(m.median_ms, m.median_interval_ms)} 95 %, n {m.n:,}",
         f"throughput {text_from_number(m.throughput)} inf/s "
         f"{text_from_interval(m.throughput_interval)} 95 %",
         f"peak memory {text_from_bytes(m.memory.peak_above_baseline)} above start",
@@ -139,52 +129,59 @@ def _hover(m: Measurement) -> str:
     return "<br>".join(lines + [f"doubtful: {html.escape(c.message)}" for c in m.caveats])
 
 
+_TEXT_PLACES = ("top right", "bottom right", "top left", "bottom left")
+"""Beside the error bars, and each line's elsewhere: two lines often run close together."""
+
+
 def _lines(
     measurements: Sequence[Measurement],
     theme: Theme,
     x: Callable[[Measurement], float],
     y: Callable[[Measurement], float],
-    span: Callable[[Measurement], tuple[float, float] | None],
+    span: Callable[[Measurement], Interval | None],
     *,
     name_points: bool,
 ) -> go.Figure:
     fig = go.Figure()
-    series = _series(measurements)
-    seen: dict[str, int] = {}
-    for key, points in series.items():
-        index = seen[key[1]] = seen.get(key[1], -1) + 1
-        spans = [span(m) or (y(m), y(m)) for m in points]
+    series = series_of(measurements)
+    names = labels(series)
+    seen: Counter[str] = Counter()
+    for place, (key, points) in enumerate(series.items()):
+        family = _family(key.recipe) or "fp32"
+        spans = [(y(m), span(m)) for m in points]
         fig.add_scatter(
             x=[x(m) for m in points],
             y=[y(m) for m in points],
-            name=_label(key, series),
+            name=html.escape(names[key]),
             mode="lines+markers+text" if name_points else "lines+markers",
             text=[f"{m.batch or ''}" for m in points] if name_points else None,
-            textposition="top center",
+            textposition=_TEXT_PLACES[place % len(_TEXT_PLACES)],
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": [high - y(m) for m, (_, high) in zip(points, spans, strict=True)],
-                "arrayminus": [y(m) - low for m, (low, _) in zip(points, spans, strict=True)],
+                "array": [known.high - value if known else None for value, known in spans],
+                "arrayminus": [value - known.low if known else None for value, known in spans],
                 "thickness": 1.5,
                 "width": 4,
             },
             hovertext=[_hover(m) for m in points],
             hoverinfo="text",
             customdata=[m.plan for m in points],
-            **_style(index, key[1], theme),
+            **_style(seen[family], key.recipe, theme),
         )
+        seen[family] += 1
     fig.update_layout(showlegend=len(series) > 1)
     return fig
 
 
 def _latency(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
+    measurements = [m for m in measurements if m.batch is not None]
     fig = _lines(
         measurements, theme, lambda m: m.batch or 1, lambda m: m.median_ms,
         lambda m: m.median_interval_ms, name_points=False,
     )  # fmt: skip
     contents = ", ".join(sorted({m.contents for m in measurements})) or "call"
-    batches = sorted({m.batch or 1 for m in measurements})
+    batches = sorted({m.batch for m in measurements if m.batch})
     fig.update_xaxes(title="batch (log scale)", type="log", tickvals=batches,
                      ticktext=[str(b) for b in batches])  # fmt: skip
     ticks = _log_ticks(m.median_ms for m in measurements)
@@ -200,7 +197,9 @@ def _throughput(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
     ticks = _log_ticks(m.median_ms for m in measurements)
     title = "p50 latency, ms (log scale); numbers are batch sizes"
     fig.update_xaxes(title=title, type="log", **ticks)
-    fig.update_yaxes(title="inferences/s", rangemode="tozero")
+    tops = [(m.throughput_interval or (0, m.throughput))[1] for m in measurements]
+    room = {"range": [0, 1.12 * max(tops)]} if tops else {}  # for the numbers above the points
+    fig.update_yaxes(title="inferences/s", **room)
     return fig
 
 
@@ -217,30 +216,37 @@ def _log_ticks(values: Iterable[float]) -> dict[str, Any]:
 
 _PARTS: tuple[tuple[str, Callable[[HostMemory], int | None]], ...] = (
     ("weights", lambda m: m.weights),
-    ("activation arena, peak", lambda m: m.arena_peak),
+    ("weights, repacked", lambda m: m.repacked),
+    ("activations, peak", lambda m: m.activations),
     ("inputs and outputs", lambda m: m.io),
-    ("repacked weights, loader, other", lambda m: m.rest),
+    ("loader and other", lambda m: m.rest),
 )
 
 
 def _memory(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
     fig = go.Figure()
     tokens = TOKENS[theme]
-    fills = (tokens.t1, tokens.t3, tokens.acc, tokens.line)
-    series = _series(measurements)
+    fills = (tokens.t1, tokens.t1, tokens.t3, tokens.acc, tokens.line)
+    hatching = ("", "/", "", "", "")  # repacked weights are weights once more
+    series = series_of(measurements)
+    names = labels(series)
     axis = [
-        [_label(key, series) for key, points in series.items() for _ in points],
-        [str(m.batch or 1) for points in series.values() for m in points],
+        [html.escape(names[key]) for key, points in series.items() for _ in points],
+        [str(m.batch or N_A) for points in series.values() for m in points],
     ]
     flat = [m for points in series.values() for m in points]
     # One group of bars needs no second row of labels below the axis.
     x: Any = axis if len(series) > 1 else axis[1]
-    for (label, part), fill in zip(_PARTS, fills, strict=True):
+    for (label, part), fill, hatch in zip(_PARTS, fills, hatching, strict=True):
         fig.add_bar(
             x=x,
             y=[_mebibytes(part(m.memory)) for m in flat],
             name=label,
-            marker={"color": fill, "line": {"color": tokens.line2, "width": 1}},
+            marker={
+                "color": fill,
+                "pattern": {"shape": hatch, "bgcolor": tokens.line, "fgcolor": fill, "size": 6},
+                "line": {"color": tokens.line2, "width": 1},
+            },
             hovertext=[f"{label}: {text_from_bytes(part(m.memory))}<br>{_hover(m)}" for m in flat],
             hoverinfo="text",
         )
@@ -263,40 +269,64 @@ def _mebibytes(size: int | None) -> float | None:
     return None if size is None else size / 2**20
 
 
+def gap_share(profile: LayerProfile) -> float | None:
+    """Return the share of a profiled run outside its layers, median over runs.
+
+    None where layers overlap: their times then add up to more than the run.
+    """
+    gap = 1 - _share_of_run(profile, profile.layers)
+    return gap if gap >= 0 else None
+
+
+def _share_of_run(profile: LayerProfile, layers: Sequence[LayerTiming]) -> float:
+    runs = profile.runs_ns
+    if not runs or min(runs) <= 0:
+        return math.nan
+    return median([sum(y.samples_ns[i] for y in layers) / run for i, run in enumerate(runs)])
+
+
 def _layers(profile: LayerProfile, theme: Theme) -> go.Figure:
-    """Bars of the slowest layers; the rest is one bar of its own, never left out."""
+    """Bars of the slowest layers; the rest and the time outside the layers have bars too."""
     tokens = TOKENS[theme]
-    ranked = sorted(zip(profile.shares(), profile.layers, strict=True), key=lambda p: -p[0])
+    ranked = sorted(profile.layers, key=lambda y: -y.median_ms)
     shown, rest = ranked[:_MOST_LAYERS], ranked[_MOST_LAYERS:]
-    names = [f"{layer.name} ({layer.type})" for _, layer in shown]
-    shares = [share * 100 for share, _ in shown]
+    names = [_short(f"{layer.name} ({layer.type})") for layer in shown]
+    shares = [_share_of_run(profile, [layer]) for layer in shown]
     hover = [
         f"<b>{html.escape(layer.name)}</b> {html.escape(layer.type)}<br>"
-        f"median {text_from_ms(layer.median_ms)}, n {len(layer.samples_ns)}<br>share {share:.1%}"
-        for share, layer in shown
+        f"median {text_from_ms(layer.median_ms)}, n {len(layer.samples_ns)}<br>"
+        f"share of the run {share:.1%}"
+        for layer, share in zip(shown, shares, strict=True)
     ]
-    if rest:
-        share = sum(s for s, _ in rest)
-        names.append(f"{len(rest)} further layers")
-        shares.append(share * 100)
-        hover.append(f"{len(rest)} further layers together {share:.1%}")
+    colours = [tokens.t2] * len(shown)
+    gap = gap_share(profile)
+    for name, share in (
+        (f"{len(rest)} further layers", _share_of_run(profile, rest) if rest else None),
+        ("between layers, profiler", gap),
+    ):
+        if share is not None:
+            names.append(name)
+            shares.append(share)
+            hover.append(f"{name}: {share:.1%} of the run")
+            colours.append(tokens.line)
+    percents = [share * 100 for share in shares]
     fig = go.Figure(
         go.Bar(
-            x=shares,
-            y=[html.escape(_short(n)) for n in names],
+            x=percents,
+            y=[html.escape(name) for name in names],
             orientation="h",
-            marker={"color": [tokens.t2] * len(shown) + [tokens.line] * bool(rest)},
-            text=[f"{s:.1f} %" for s in shares],
+            marker={"color": colours},
+            text=[N_A if math.isnan(p) else f"{p:.1f} %" for p in percents],
             textposition="outside",
             cliponaxis=False,
             hovertext=hover,
             hoverinfo="text",
         )
     )
-    words = {"cpu": "CPU time", "host-launch": "host launch time", "gpu": "GPU time"}
-    fig.update_xaxes(title=f"share of the layers' {words[profile.time_kind]}, % (profiled)")
+    title = f"share of the profiled run, % ({TIME_WORDS[profile.time_kind]})"
+    fig.update_xaxes(title=title + ("; layers overlap" if gap is None else ""))
     fig.update_yaxes(autorange="reversed", ticklabelstandoff=6, automargin=True)
-    fig.update_xaxes(range=[0, max(shares, default=1) * 1.15])  # room for the numbers
+    fig.update_xaxes(range=[0, max(percents, default=1) * 1.35])  # room for the numbers
     return fig.update_layout(height=70 + 22 * len(names))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ from typing import Any
 
 from trtlab import stats
 from trtlab.errors import SpecError, StoreError
-from trtlab.record import Environment, LayerProfile, Measurement, SweepResult
-from trtlab.units import text_from_bytes
-from trtlab.views.figures import figure, plotly_js
+from trtlab.record import Environment, LayerProfile, Measurement, Point, SweepResult
+from trtlab.units import N_A, text_from_bytes
+from trtlab.views.figures import figure, gap_share, plotly_js
 from trtlab.views.sentences import latency_sentence, memory_sentence, throughput_sentence
+from trtlab.views.series import told_apart
 from trtlab.views.tables import Table, sweep_table
 from trtlab.views.theme import badge, css
 
@@ -26,12 +28,11 @@ class _Chart:
     badge: str
     figure: str
     finding: str
-    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    name: str
+    title: str
     charts: list[_Chart]
     badge: str
     table: str
@@ -75,7 +76,8 @@ def report(
 def _page(result: SweepResult, profiles: Sequence[LayerProfile], title: str) -> str:
     import jinja2
 
-    names = dict.fromkeys(p.model.name for p in result.points)
+    models = [p.model for p in result.points] + [p.model for p in profiles]
+    names = {m.hash: m.name for m in models}
     environments = [m.environment for m in result.measurements]
     environments += [p.environment for p in profiles]
     loader = jinja2.PackageLoader("trtlab.views", ".")
@@ -85,15 +87,23 @@ def _page(result: SweepResult, profiles: Sequence[LayerProfile], title: str) -> 
         css=css(),
         plotly_js=plotly_js(),
         made=f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {len(result.points)} points",
-        sections=[_section(name, result, profiles) for name in names],
+        sections=[
+            _section(
+                told_apart(name, hash_, [(n, h) for h, n in names.items()]),
+                [p for p in result.points if p.model.hash == hash_],
+                [p for p in profiles if p.model.hash == hash_],
+            )
+            for hash_, name in names.items()
+        ],
+        several_streams=any(m.run.streams > 1 for m in result.measurements),
+        missing_parts=_missing_parts(result.measurements),
         environment=_environments(environments).html(),
         quantile_rule=stats.QUANTILE_RULE,
         energy_note=next((m.energy_note for m in result.measurements), "nothing was measured"),
     )
 
 
-def _section(name: str, result: SweepResult, profiles: Sequence[LayerProfile]) -> _Section:
-    points = [p for p in result.points if p.model.name == name]
+def _section(title: str, points: Sequence[Point], profiles: Sequence[LayerProfile]) -> _Section:
     measured = [p.measurement for p in points if p.measurement is not None]
     marks = _badges(measured)
     charts = []
@@ -107,17 +117,54 @@ def _section(name: str, result: SweepResult, profiles: Sequence[LayerProfile]) -
         ]
     charts += [
         _Chart(
-            f"Time per layer, batch {profile.batch or 1}",
+            _profile_title(profile),
             badge("measured" if profile.source == "here" else "recorded"),
             _html(figure(profile, "layers")),
-            "Profiled runs of their own: shares, not latencies.",
+            _profile_sentence(profile),
         )
         for profile in profiles
-        if profile.model.name == name
     ]
     caveats = [f"{p.measurement.settings()}: {c.message} {c.hint}"
                for p in points if p.measurement for c in p.measurement.caveats]  # fmt: skip
-    return _Section(name, charts, marks, sweep_table(points).html(), caveats)
+    table = sweep_table(points).html() if points else ""
+    return _Section(title, charts, marks, table, caveats)
+
+
+def _profile_title(profile: LayerProfile) -> str:
+    batch = "" if profile.batch is None else f", batch {profile.batch}"
+    provider = profile.build.provider
+    return f"Time per layer{batch}" + (f", {provider.upper()}" if provider != "cpu" else "")
+
+
+def _profile_sentence(profile: LayerProfile) -> str:
+    gap = gap_share(profile)
+    if gap is None:
+        rest = "Layers overlap: their times add up to more than the run."
+    else:
+        where = "between the layers and in the profiler itself"
+        where += " or waits for the GPU" if profile.time_kind == "host-launch" else ""
+        rest = N_A if math.isnan(gap) else f"{gap:.1%} of the run lies {where}."
+    return f"Profiled runs of their own: shares, not latencies. {rest}"
+
+
+def _missing_parts(measurements: Sequence[Measurement]) -> str:
+    """Say why parts of a peak are n/a, or nothing if all are known."""
+    reasons = dict.fromkeys(
+        _missing_reason(m)
+        for m in measurements
+        if None in (m.memory.weights, m.memory.repacked, m.memory.activations, m.memory.io)
+    )
+    return f"Parts of the memory are n/a {', '.join(reasons)}." if reasons else ""
+
+
+def _missing_reason(m: Measurement) -> str:
+    if m.build.provider != "cpu":
+        return "on a GPU"
+    if m.run.streams > 1:
+        return "with several streams"
+    if m.run.activation_cap_bytes is not None:
+        return "under an activation cap"
+    return "where the backend does not say them"
 
 
 def _chart(title: str, measured: list[Measurement], quantity: Any, finding: str) -> _Chart:

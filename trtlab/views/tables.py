@@ -23,7 +23,6 @@ class Table:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: frozenset[int]
-    caption: str = ""
 
     def text(self) -> str:
         """Return aligned columns for a terminal."""
@@ -50,8 +49,7 @@ class Table:
             + "</tr>"
             for row in self.rows
         )
-        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _class(self, column: int) -> str:
         return " class='trtlab-number'" if column in self.numeric else ""
@@ -71,7 +69,7 @@ def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
         m = p.measurement
         batch = m.batch if m is not None else p.run.batch
         cells = [p.model.name, N_A if batch is None else str(batch), str(p.run.streams)]
-        cells += [N_A if p.run.threads is None else str(p.run.threads)] * threads
+        cells += ["default" if p.run.threads is None else str(p.run.threads)] * threads
         cells += [p.build.optimization_level or "default"] * levels
         if m is None:
             cells += [N_A] * 5 + [p.failure.message if p.failure else ""]
@@ -92,10 +90,10 @@ def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
 
 
 def layer_table(profile: LayerProfile, most: int | None = None) -> Table:
-    """Layers by falling share of time."""
+    """Layers by falling share of the sum of layer times."""
     ranked = sorted(zip(profile.shares(), profile.layers, strict=True), key=lambda p: -p[0])
     rows = tuple(
         (layer.name, layer.type, text_from_ms(layer.median_ms), f"{share:.1%}")
         for share, layer in ranked[:most]
     )
-    return Table(("Layer", "Type", "Median", "Share"), rows, frozenset({2, 3}))
+    return Table(("Layer", "Type", "Median", "Share of layers"), rows, frozenset({2, 3}))

@@ -245,7 +245,6 @@ font-variant-numeric:tabular-nums;overflow-wrap:break-word}}
 .trtlab a{{color:var(--acc)}}
 .trtlab :focus-visible{{outline:3px solid var(--acc);outline-offset:1px}}
 .trtlab table{{border:0;border-collapse:collapse;color:var(--t1);font-size:12.5px;margin:0}}
-.trtlab caption{{color:var(--t2);padding:0 0 6px;text-align:left}}
 .trtlab th,.trtlab td{{border:0;border-bottom:1px solid var(--line);height:26px;\
 max-width:none;padding:2px 8px;text-align:left;vertical-align:middle;white-space:normal}}
 .trtlab th{{color:var(--t2);font-weight:600}}

@@ -1,0 +1,567 @@
+"""The commands: read arguments, call a verb, say the result as data and as text."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from trtlab.errors import WRONG_INPUT, ExecutionError, RecordError, SpecError, StoreError
+from trtlab.spec import OPTIMIZATION_LEVELS
+from trtlab.terminal import harmless, progress_line
+from trtlab.units import bytes_from_text, ints_from_text, shapes_from_text
+
+if TYPE_CHECKING:
+    from trtlab.record import LayerProfile, Measurement, Plan, Point
+    from trtlab.worker import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command found: one JSON document, the same as text, and its exit code.
+
+    ``error`` is what went wrong once it was found: it is shown below and ends with 1.
+    """
+
+    data: Any
+    text: str
+    code: int = 0
+    error: StoreError | None = None
+
+
+def _doctor(_options: argparse.Namespace) -> Answer:
+    from trtlab.verbs.doctor import doctor
+
+    diagnosis = doctor()
+    works = any(a.run.can for b in diagnosis.backends for a in b.abilities.values())
+    broken = bool(diagnosis.store_error) or not works
+    return Answer(diagnosis, repr(diagnosis), 1 if broken else 0)
+
+
+def _models(_options: argparse.Namespace) -> Answer:
+    from trtlab.units import text_from_file_size
+    from trtlab.views.tables import Table
+    from trtlab.zoo.catalogue import ENTRIES
+
+    rows = tuple(
+        (f"zoo:{e.name}", e.input, text_from_file_size(e.file_bytes), e.task)
+        for e in ENTRIES.values()
+    )
+    table = Table(("Model", "Input", "Size", "Task"), rows, frozenset({2}))
+    notes = "\n".join(
+        f"\nzoo:{e.name}: {e.title}\n  shows: {e.shows}\n  cannot show: {e.cannot_show}\n"
+        f"  weights: {e.weights_licence}; data: {e.data_licence}"
+        for e in ENTRIES.values()
+    )
+    return Answer({"schema_version": 1, "models": list(ENTRIES.values())}, table.text() + notes)
+
+
+def _inspect(options: argparse.Namespace) -> Answer:
+    from trtlab.verbs.inspect import inspect
+    from trtlab.views.tables import Table
+
+    with progress_line() as progress:
+        model = _model(options, progress)
+        shapes = _shapes(options)
+        found = inspect(model, batch=options.batch, shapes=shapes, progress=progress)
+    cost = found.total
+    data = {
+        "schema_version": 1,
+        "model": found.model,
+        "batch": found.batch,
+        "ops": found.ops,
+        "total": cost,
+        "nodes": found.costs,
+    }
+    cells = tuple(
+        (c.node, c.op, *(("n/a" if v is None else f"{v:,}") for v in
+         (c.flops, c.bytes_read, c.bytes_written)))
+        for c in found.costs
+    )  # fmt: skip
+    heads = ("Node", "Op", "FLOP", "Bytes read", "Bytes written")
+    table = Table(heads, cells, frozenset({2, 3, 4}))
+    return Answer(data, f"{found!r}\n\nPer node (estimated)\n{table.text()}")
+
+
+def _build(options: argparse.Namespace) -> Answer:
+    from trtlab.verbs.build import build
+
+    with progress_line() as progress:
+        plan = build(
+            _model(options, progress),
+            backend=options.backend,
+            optimization_level=options.optimization_level,
+            provider=options.provider,
+            progress=progress,
+        )
+    return Answer({"schema_version": 1, **_plan_data(plan)}, repr(plan))
+
+
+def _plan_data(plan: Plan) -> dict[str, Any]:
+    return {
+        "model": plan.model.name,
+        "precision": plan.model.recipe,
+        "backend": plan.config.backend,
+        "target": plan.config.provider,
+        "optimization_level": plan.config.optimization_level,
+        "plan": plan.hash,
+        "plan_bytes": plan.plan_bytes,
+        "build_seconds": plan.build_seconds,
+        "peak_rss_bytes": plan.peak_rss_bytes,
+        "layers": plan.layers,
+        "messages": plan.messages,
+        "environment": plan.environment,
+    }
+
+
+def _bench(options: argparse.Namespace) -> Answer:
+    from trtlab.store import record_id, write_record
+    from trtlab.verbs.benchmark import benchmark
+
+    target = _target(options.output)
+    with progress_line() as progress:
+        plan = _built(options, progress)
+        measurement = benchmark(
+            plan,
+            batch=options.batch,
+            shapes=_shapes(options),
+            streams=options.streams,
+            threads=options.threads,
+            activation_cap=_cap(options),
+            quick=options.quick,
+            seed=options.seed,
+            progress=progress,
+        )
+    error = _error_of(lambda: write_record(measurement, target)) if target else None
+    identity = record_id(measurement)[:12]
+    data = {"schema_version": 1, "id": identity, **_measurement_data(measurement, plan)}
+    text = f"{measurement!r}\n{'id':<10}{identity} (for trtlab compare)"
+    return Answer(data, text, _unsaved(measurement.caveats), error)
+
+
+def _measurement_data(m: Measurement, plan: Plan) -> dict[str, Any]:
+    from trtlab.record import Point
+
+    row = Point(model=m.model, build=m.build, run=m.run, plan=plan, measurement=m).row()
+    return {
+        **row,
+        "contents": m.contents,
+        "provider": m.provider,
+        "first_call_ms": m.first_call_ns / 1e6,
+        "load_seconds": m.load_seconds,
+        "cpu_ms_per_call": m.cpu_ns_per_call / 1e6,
+        "other_load": m.other_load,
+        "memory": m.memory,
+        "energy_joules": m.energy_joules,
+        "energy_note": m.energy_note,
+        "warm_up": m.warm_up,
+        "caveats": m.caveats,
+        "environment": m.environment,
+    }
+
+
+def _unsaved(caveats: Sequence[Any]) -> int:
+    """Return 1 where a result could be shown but not saved: the machine failed, not the user."""
+    return int(any(c.kind == "not-saved" for c in caveats))
+
+
+def _profile(options: argparse.Namespace) -> Answer:
+    from trtlab.verbs.profile import profile
+    from trtlab.views.tables import layer_table
+
+    with progress_line() as progress:
+        layers = profile(
+            _built(options, progress),
+            batch=options.batch,
+            shapes=_shapes(options),
+            threads=options.threads,
+            quick=options.quick,
+            progress=progress,
+        )
+    text = f"{layers!r}\n\n{layer_table(layers).text()}"
+    return Answer(_profile_data(layers), text, _unsaved(layers.caveats))
+
+
+def _profile_data(profile: LayerProfile) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "model": profile.model.name,
+        "batch": profile.batch,
+        "time_kind": profile.time_kind,
+        "runs": len(profile.runs_ns),
+        "layers": [
+            {
+                "name": layer.name,
+                "type": layer.type,
+                "provider": layer.provider,
+                "median_ms": layer.median_ms,
+                "share": share,
+                "arena_bytes": layer.arena_bytes,
+            }
+            for layer, share in zip(profile.layers, profile.shares(), strict=True)
+        ],
+        "caveats": profile.caveats,
+        "environment": profile.environment,
+    }
+
+
+def _sweep(options: argparse.Namespace) -> Answer:
+    from trtlab.errors import ERRORS_BY_NAME
+    from trtlab.verbs.load import load, with_dynamic_batch
+    from trtlab.verbs.sweep import sweep
+    from trtlab.views.report import report
+    from trtlab.views.tables import sweep_table
+
+    target = _target(options.output)
+    with progress_line() as progress:
+        models = [load(m, progress=progress) for m in options.models]
+        if options.dynamic_batch:
+            models = [with_dynamic_batch(m, progress=progress) for m in models]
+        result = sweep(
+            models,
+            batch=_ints(options.batch),
+            streams=_ints(options.streams) or 1,
+            threads=_ints(options.threads),
+            optimization_level=options.optimization_level
+            and options.optimization_level.split(","),
+            backend=options.backend,
+            provider=options.provider,
+            shapes=_shapes(options),
+            activation_cap=_cap(options),
+            seed=options.seed,
+            quick=options.quick,
+            reuse=not options.again,
+            progress=progress,
+            on_point=progress.on_point,
+        )
+    error = _error_of(lambda: report(result, target)) if target else None
+    failures = [p.failure for p in result.points if p.failure is not None]
+    code = 0
+    if failures:
+        wrong = all(issubclass(ERRORS_BY_NAME[f.kind], WRONG_INPUT) for f in failures)
+        code = 2 if wrong and len(failures) == len(result.points) else 1
+    unsaved = any(_unsaved(m.caveats) for m in result.measurements)
+    data = {"schema_version": 1, "points": [_point_data(p) for p in result.points]}
+    return Answer(data, sweep_table(result).text(), code or int(unsaved), error)
+
+
+def _point_data(point: Point) -> dict[str, Any]:
+    from trtlab.store import record_id
+
+    made = point.measurement
+    return {"id": record_id(made)[:12] if made else None, **point.row()}
+
+
+def _compare(options: argparse.Namespace) -> Answer:
+    from trtlab.analysis.compare import compare
+
+    comparison = compare(_record(options.a), _record(options.b))
+    data = {
+        "schema_version": 1,
+        "a": comparison.a,
+        "b": comparison.b,
+        "differences": comparison.differences,
+        "caveats": comparison.caveats,
+    }
+    return Answer(data, repr(comparison))
+
+
+def _record(name: str) -> Any:
+    from trtlab.store import Store, read_record
+
+    try:
+        path = Path(name)
+        is_file = path.exists()
+        name.encode()
+    except (OSError, ValueError) as error:  # too long, or no text at all
+        raise RecordError(
+            f"{name[:40]!r}{'…' * (len(name) > 40)} cannot be the name of a record.",
+            hint="Give an id that bench printed, or the file of bench -o FILE.",
+        ) from error
+    return read_record(path) if is_file else Store().find(name)
+
+
+def _report(options: argparse.Namespace) -> Answer:
+    from trtlab.record import Measurement, Point, SweepResult
+    from trtlab.store import Store
+    from trtlab.views.report import report
+
+    target = _target(options.output)
+    wanted = set(options.models)
+    newest: dict[Any, Point] = {}
+    for m in Store().all(Measurement):
+        if not wanted or m.model.name in wanted:
+            key = (m.model.hash, repr(m.build), repr(m.run))
+            newest.setdefault(key, Point(model=m.model, build=m.build, run=m.run, measurement=m))
+    if not newest:
+        raise SpecError(
+            "There is nothing to report: the store has no measurement of that.",
+            hint="Measure first, as in: trtlab sweep zoo:squeezenet --batch 1,4,16",
+        )
+    report(SweepResult(tuple(newest.values())), target)
+    data = {"schema_version": 1, "report": _text(target), "points": len(newest)}
+    return Answer(data, f"{len(newest)} measurements in {target}")
+
+
+DEMO_MODELS = ("zoo:squeezenet", "zoo:vit_tiny")
+DEMO_BATCHES = (1, 2, 4, 8, 16)
+
+
+def _demo(options: argparse.Namespace) -> Answer:
+    from trtlab.verbs.profile import profile
+    from trtlab.verbs.sweep import sweep
+    from trtlab.views.report import report
+    from trtlab.views.tables import sweep_table
+
+    target = _target(options.output)
+    with progress_line() as progress:
+        result = sweep(
+            DEMO_MODELS, batch=DEMO_BATCHES, streams=(1, 2), quick=True, reuse=not options.again,
+            progress=progress, on_point=progress.on_point,
+        )  # fmt: skip
+        layers = [profile(m, quick=True, progress=progress) for m in DEMO_MODELS]
+    error = _error_of(lambda: report(result, target, profiles=layers))
+    text = sweep_table(result).text() + (
+        "" if error else f"\n\nThe curves: {_text(target.resolve())}"
+    )
+    data = {
+        "schema_version": 1,
+        "report": None if error else _text(target),
+        "points": [_point_data(p) for p in result.points],
+    }
+    failed = any(p.failure is not None for p in result.points)
+    return Answer(data, text, int(failed), error)
+
+
+def _lab(options: argparse.Namespace) -> Answer:
+    notebooks = Path(__file__).resolve().parent.parent / "notebooks"
+    notebook = notebooks / "00_workbench.ipynb"
+    if not notebook.is_file():
+        raise SpecError(
+            "The notebooks are not beside the installed package.",
+            hint="Run it from a clone of the project, or open Jupyter and use trtlab.Workbench().",
+        )
+    if shutil.which("jupyter-lab", path=str(Path(sys.executable).parent)) is None:
+        raise ExecutionError("JupyterLab is not installed.", hint="pip install -e '.[lab]'")
+    command = [
+        sys.executable, "-m", "jupyterlab",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.root_dir={notebooks.parent}",
+        # Unlike a file argument, this also makes the printed address lead to the notebook.
+        f"--LabApp.default_url=/lab/tree/{notebooks.name}/{notebook.name}",
+        # Nothing phones home.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]  # fmt: skip
+    command += ["--no-browser"] * options.no_browser
+    command += [f"--ServerApp.port={options.port}"] * (options.port is not None)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # containers; the server listens on loopback with a token
+    if not options.json:
+        os.execv(sys.executable, command)
+    return Answer({"schema_version": 1, "command": command}, "")
+
+
+# Files to write
+
+
+@overload
+def _target(name: str) -> Path: ...
+@overload
+def _target(name: None) -> None: ...
+def _target(name: str | None) -> Path | None:
+    """Return the file of ``-o``, tried before anything is measured for it.
+
+    Raises:
+        SpecError: it cannot be written there.
+    """
+    if name is None:
+        return None
+    target = Path(name)
+    try:
+        if target.is_dir():
+            reason = "it is a folder"
+        elif target.exists() and not target.is_file():
+            reason = "it is no ordinary file"  # a report would take the place of /dev/null
+        elif target.exists() and not os.access(target, os.W_OK):
+            reason = "it may not be changed"
+        else:
+            tempfile.TemporaryFile(dir=target.parent).close()
+            return target
+    except (OSError, ValueError) as error:
+        words = getattr(error, "strerror", None) or str(error)
+        reason = f"{words[:1].lower()}{words[1:]}"
+    raise SpecError(
+        f"{name[:200]} cannot be written: {reason}.",
+        hint="Give -o a file in a folder that exists and that you may write.",
+    )
+
+
+def _error_of(write: Callable[[], object]) -> StoreError | None:
+    """Write a file; returns why it failed, so that what it was to hold is still shown."""
+    try:
+        write()
+    except StoreError as error:
+        return error
+    return None
+
+
+def _text(path: Path) -> str:
+    """Return the path as text that every encoding can hold; a file's name may be any bytes."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+# Arguments
+
+
+def _model(options: argparse.Namespace, progress: Progress) -> Any:
+    from trtlab.verbs.load import load, with_dynamic_batch
+
+    model = load(options.model, progress=progress)
+    return with_dynamic_batch(model, progress=progress) if options.dynamic_batch else model
+
+
+def _built(options: argparse.Namespace, progress: Progress) -> Plan:
+    from trtlab.verbs.build import build
+
+    return build(
+        _model(options, progress),
+        backend=options.backend,
+        optimization_level=options.optimization_level,
+        provider=options.provider,
+        progress=progress,
+    )
+
+
+def _shapes(options: argparse.Namespace) -> dict[str, tuple[int, ...]]:
+    return shapes_from_text(options.shapes) if options.shapes else {}
+
+
+def _cap(options: argparse.Namespace) -> int | None:
+    return None if options.activation_cap is None else bytes_from_text(options.activation_cap)
+
+
+def _ints(text: str | None) -> tuple[int, ...] | None:
+    return None if text is None else ints_from_text(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        """Exit with 2 and say which command's help to read."""
+        self.exit(2, harmless(f"trtlab: {message}\n  → {self.prog} --help\n"))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; the options it returns hold the command as ``run``."""
+    made = _Parser(
+        prog="trtlab",
+        description="Build, measure and explain ONNX models with TensorRT and ONNX Runtime.",
+        epilog="Exit codes: 0; 1 the job or machine failed; 2 wrong input; 130 Ctrl-C.",
+    )
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str,
+        run: Callable[[argparse.Namespace], Answer],
+        text: str,
+        json: str = "print one JSON document",
+    ) -> Any:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        command.add_argument("--json", action="store_true", help=json)
+        return command
+
+    add("doctor", _doctor, "say what this machine can do")
+    add("models", _models, "list the models that come with trtlab")
+    command = add("inspect", _inspect, "say what a model is made of, with FLOP and bytes per node")
+    _model_arguments(command)
+    _shape_arguments(command)
+    command = add("build", _build, "build a plan")
+    _model_arguments(command)
+    _build_arguments(command)
+    command = add("bench", _bench, "measure latency, throughput and memory")
+    _model_arguments(command)
+    _build_arguments(command)
+    _shape_arguments(command)
+    _run_arguments(command)
+    command.add_argument("--streams", type=int, default=1, help="inferences in flight at once")
+    _memory_and_seed_arguments(command)
+    command.add_argument(
+        "-o", "--output", metavar="FILE", help="write the record with all samples"
+    )
+    command = add("profile", _profile, "time every layer")
+    _model_arguments(command)
+    _build_arguments(command)
+    _shape_arguments(command)
+    _run_arguments(command)
+    command = add("sweep", _sweep, "measure every combination of settings; finished ones are kept")
+    command.add_argument("models", nargs="+", metavar="MODEL")
+    command.add_argument("--batch", metavar="1,8,32", help="batch sizes")
+    command.add_argument("--streams", metavar="1,2", help="inferences in flight at once")
+    command.add_argument("--threads", metavar="1,2", help="threads inside one inference")
+    command.add_argument(
+        "--optimization-level", metavar="LEVELS", help=f"of {','.join(OPTIMIZATION_LEVELS)}"
+    )
+    command.add_argument("--backend", help="default: the first that can")
+    _provider_argument(command)
+    _shapes_argument(command)
+    _memory_and_seed_arguments(command)
+    command.add_argument("--dynamic-batch", action="store_true", help="make a fixed batch dynamic")
+    command.add_argument("--quick", action="store_true", help="short windows, labelled")
+    command.add_argument("--again", action="store_true", help="measure again what is stored")
+    command.add_argument("-o", "--output", metavar="FILE", help="also write an HTML report")
+    command = add("compare", _compare, "compare two measurements")
+    command.add_argument("a", metavar="A", help="the baseline: an id from bench, or its file")
+    command.add_argument("b", metavar="B")
+    command = add("report", _report, "write stored measurements as one offline HTML file")
+    command.add_argument("models", nargs="*", metavar="MODEL", help="by name; default all")
+    command.add_argument("-o", "--output", metavar="FILE", default="trtlab-report.html")
+    command = add("demo", _demo, "sweep two networks and write an HTML report: about 2 minutes")
+    command.add_argument("-o", "--output", metavar="FILE", default="trtlab-demo.html")
+    command.add_argument("--again", action="store_true", help="measure again what is stored")
+    command = add(
+        "lab", _lab, "open the workbench in JupyterLab", "print its command, start nothing"
+    )
+    command.add_argument("--no-browser", action="store_true", help="only serve")
+    command.add_argument("--port", type=int, help="default: the first free one from 8888")
+    return made
+
+
+def _model_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="a path, or zoo:NAME (trtlab models)")
+    command.add_argument("--dynamic-batch", action="store_true", help="make a fixed batch dynamic")
+
+
+def _build_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--backend", help="default: the first that can build here")
+    command.add_argument("--optimization-level", choices=OPTIMIZATION_LEVELS, help="default: all")
+    _provider_argument(command)
+
+
+def _provider_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--provider", choices=("cpu", "cuda"), default="cpu")
+
+
+def _shape_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--batch", type=int, help="size of the batch axis; default 1")
+    _shapes_argument(command)
+
+
+def _shapes_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--shapes", metavar="x:8x3x224x224,…", help="input shapes by name")
+
+
+def _memory_and_seed_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--activation-cap", metavar="SIZE", help="limit of the activation arena")
+    command.add_argument("--seed", type=int, default=0, help="seed of the random inputs")
+
+
+def _run_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--threads", type=int, help="threads inside one inference")
+    command.add_argument("--quick", action="store_true", help="short windows, labelled")
