@@ -511,3 +511,17 @@ def test_lab_as_json_starts_nothing(capsys, monkeypatch):
     assert code == 0
     assert data["command"][:3] == [sys.executable, "-m", "jupyterlab"]
     assert "--ServerApp.port=9999" in data["command"]
+
+
+def test_a_module_beside_a_model_is_not_imported_by_dash_m(tmp_path):
+    save(tmp_path / "small.onnx")
+    for name in ("onnx.py", "numpy.py"):
+        (tmp_path / name).write_text("import pathlib; pathlib.Path('pwned').touch()")
+    done = subprocess.run(
+        [sys.executable, "-m", "trtlab", "inspect", "small.onnx"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "pwned").exists()

@@ -129,16 +129,16 @@ def test_rows_follow_the_screens_rules():
     rows = text_of(run)
     assert rows["measurement"] == "digits (fp32), batch 1, optimisation all"
     assert rows["latency, median (call)"] == "3.97 ms [3.97, 3.97] n 768 (measured)"
-    assert rows["latency, tail"] == "p90 3.97 ms, p95 3.97 ms, p99 3.97 ms"
+    assert rows["latency, tail"] == "p90 3.97 ms, p95 3.97 ms, p99 3.97 ms (measured)"
     assert rows["throughput"] == "252 inf/s [252, 252] (measured)"
     assert rows["memory"].startswith("peak 30.0 MiB above the empty process (measured)")
-    assert "weights 4.00 MiB, activations 8.00 MiB" in rows["memory"]
+    assert "weights 4.00 MiB, repacked 2.00 MiB, activations 6.00 MiB" in rows["memory"]
     assert rows["energy"] == "n/a: this machine reports no power"
 
 
 def test_what_is_unknown_is_never_0():
     rows = text_of(measurement([4.0] * 3, memory=memory(peak=None)))
-    assert rows["latency, tail"] == "p90 n/a, p95 n/a, p99 n/a"
+    assert rows["latency, tail"] == "p90 n/a, p95 n/a, p99 n/a (measured)"
     assert rows["memory"].startswith("peak n/a above")
     assert rows["memory"].endswith("rest n/a")
     rows = text_of(plan(layers=None, peak_rss_bytes=None))
@@ -229,7 +229,7 @@ def test_layer_times_are_shares_and_say_what_they_are():
     profile = layer_profile()
     assert profile.shares() == pytest.approx([30 / 40, 10 / 40], abs=0.02)
     rows = profile.rows()
-    assert rows[1] == ("kind of time", "CPU time, profiled (measured); not a latency")
+    assert rows[1] == ("kind of time", "host time, profiled (measured); not a latency")
     assert rows[2] == ("75.0%", "conv (FusedConv)")
     assert "host launch" in text_of(layer_profile(time_kind="host-launch"))["kind of time"]
     frame = profile.df

@@ -36,7 +36,7 @@ def test_a_bad_dimension_names_the_tensor_as_it_is_written(value):
 
 def test_defaults_are_valid():
     assert RunConfig().batch is None
-    assert RunConfig(batch=2**31, streams=64, threads=1, activation_cap_bytes=1).batch == 2**31
+    assert RunConfig(batch=2**24, streams=64, threads=1, activation_cap_bytes=2**16).batch == 2**24
     for level in OPTIMIZATION_LEVELS:
         assert BuildConfig(optimization_level=level).optimization_level == level
 

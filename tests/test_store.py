@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.making import measurement, plan
 from trtlab import store as store_module
 from trtlab.codec import to_json
 from trtlab.environment import machine_id
-from trtlab.errors import PlanError, RecordError, SpecError, StoreError
+from trtlab.errors import JobCancelled, PlanError, RecordError, SpecError, StoreError
 from trtlab.record import LayerProfile, Measurement, Plan
 from trtlab.store import Store, home_folder, key_of, read_record, record_id, write_record
 
@@ -149,11 +150,11 @@ def test_a_lone_file_is_a_record(tmp_path):
 
 def test_graphs_and_models_are_remembered(store):
     assert store.graph("a1") is None
-    assert store.model("file", "n") is None
+    assert store.model("file") is None
     store.put_graph(making.model(), making.graph())
     store.put_model("file", making.model())
     assert store.graph(making.model().hash) == making.graph()
-    assert store.model("file", "other name") == making.model(name="other name")
+    assert store.model("file") == making.model()
 
 
 def test_a_damaged_graph_or_model_is_absent(store):
@@ -164,7 +165,14 @@ def test_a_damaged_graph_or_model_is_absent(store):
     store.put_model("file", making.model())
     with store._index() as index:
         index.execute("UPDATE models SET model = ?", (b"{}",))
-    assert store.model("file", "n") is None
+    assert store.model("file") is None
+
+
+def holds(store, plan_hash):
+    try:
+        return store.plan_path(plan_hash).is_file()
+    except PlanError:
+        return False
 
 
 def put_plan(store, content):
@@ -182,7 +190,7 @@ def test_a_plan_is_moved_in_and_found_by_its_content(store):
         assert size == 4
         assert not file.exists()
     assert not folder.exists()
-    assert store.has_plan(plan_hash)
+    assert holds(store, plan_hash)
     assert store.plan_path(plan_hash).read_bytes() == b"plan"
     assert put_plan(store, b"plan") == plan_hash
 
@@ -191,15 +199,33 @@ def test_a_plan_that_is_not_there_is_named(store):
     with pytest.raises(PlanError, match="abcdefabcdef") as caught:
         store.plan_path("abcdef" * 10)
     assert caught.value.hint
-    assert not store.has_plan("abcdef" * 10)
+    assert not store.has_plan(plan(hash="abcdef" * 10))
+
+
+def test_a_plan_of_another_size_than_its_record_says_is_not_there(store):
+    plan_hash = put_plan(store, b"whole plan")
+    record = plan(hash=plan_hash, plan_bytes=10)
+    assert store.has_plan(record)
+    store.plan_path(plan_hash).write_bytes(b"whole")
+    assert not store.has_plan(record)
+
+
+def test_a_dropped_plan_is_gone_and_may_come_again(store):
+    plan_hash = put_plan(store, b"plan")
+    store.drop_plan(plan_hash)
+    store.drop_plan(plan_hash)
+    assert not holds(store, plan_hash)
+    assert put_plan(store, b"plan") == plan_hash
+    assert holds(store, plan_hash)
 
 
 def test_the_least_recently_used_plans_make_room(store, monkeypatch):
     monkeypatch.setenv("TRTLAB_PLAN_LIMIT", "2500")
+    store = Store(store.home)
     first, second = (put_plan(store, bytes([n]) * 1000) for n in range(2))
     store.plan_path(first)
     third = put_plan(store, b"c" * 1000)
-    assert [store.has_plan(p) for p in (first, second, third)] == [True, False, True]
+    assert [holds(store, p) for p in (first, second, third)] == [True, False, True]
     with pytest.raises(PlanError):
         store.plan_path(second)
     assert put_plan(store, bytes([1]) * 1000) == second
@@ -207,23 +233,27 @@ def test_the_least_recently_used_plans_make_room(store, monkeypatch):
 
 def test_the_newest_plan_stays_even_if_it_alone_is_too_large(store, monkeypatch):
     monkeypatch.setenv("TRTLAB_PLAN_LIMIT", "1KiB")
+    store = Store(store.home)
     small, large = put_plan(store, b"s"), put_plan(store, b"l" * 5000)
-    assert not store.has_plan(small)
-    assert store.has_plan(large)
+    assert not holds(store, small)
+    assert holds(store, large)
 
 
 def test_evicting_leaves_the_records(store, monkeypatch):
     monkeypatch.setenv("TRTLAB_PLAN_LIMIT", "1KiB")
+    store = Store(store.home)
     plan_hash = put_plan(store, b"s" * 1000)
     store.put(plan(hash=plan_hash, environment=here()), "key")
     put_plan(store, b"l" * 1000)
+    assert not holds(store, plan_hash)
     assert store.get("key", Plan).hash == plan_hash
 
 
 def test_a_limit_that_is_no_size_is_named(store, monkeypatch):
     monkeypatch.setenv("TRTLAB_PLAN_LIMIT", "much")
-    with pytest.raises(SpecError, match="much"):
-        put_plan(store, b"s")
+    with pytest.raises(SpecError, match="much") as caught:
+        Store(store.home)
+    assert caught.value.hint
 
 
 def test_scratch_is_removed_after_an_error_too(store):
@@ -234,7 +264,57 @@ def test_scratch_is_removed_after_an_error_too(store):
 
     with pytest.raises(ZeroDivisionError):
         job()
-    assert files(store.home / "scratch") == []
+    assert list((store.home / "scratch").iterdir()) == []
+
+
+def test_what_a_killed_process_left_a_day_ago_is_removed(store):
+    scratch = store.home / "scratch"
+    for name, age in (("old", 90_000), ("new", 10)):
+        (scratch / name).mkdir()
+        (scratch / name / "half").touch()
+        (scratch / f"{name}.file").touch()
+        for path in (scratch / name, scratch / f"{name}.file"):
+            os.utime(path, (time.time() - age, time.time() - age))
+    Store(store.home)
+    assert sorted(p.name for p in scratch.iterdir()) == ["new", "new.file"]
+
+
+def test_model_files_come_in_as_bytes_or_by_moving(store):
+    path = store.put_model_file("a.onnx", b"model")
+    assert path == store.model_path("a.onnx")
+    assert path.read_bytes() == b"model"
+    with store.scratch() as folder:
+        (folder / "b").write_bytes(b"other")
+        assert store.put_model_file("a.onnx", folder / "b").read_bytes() == b"other"
+        with pytest.raises(StoreError):
+            store.put_model_file("c.onnx", folder / "missing")
+
+
+def test_one_run_measures_at_a_time_on_a_device(store):
+    cancel = threading.Event()
+    with store.measuring("cpu", None):
+        with store.measuring("cuda", None):
+            pass
+        cancel.set()
+        with pytest.raises(JobCancelled), store.measuring("cpu", cancel):
+            raise AssertionError("two runs measured at once")
+    with store.measuring("cpu", cancel):
+        pass
+
+
+def test_the_next_run_begins_when_the_one_before_ends(store):
+    order = []
+
+    def other():
+        with Store(store.home).measuring("cpu", None):
+            order.append("second")
+
+    thread = threading.Thread(target=other)
+    with store.measuring("cpu", None):
+        thread.start()
+        order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]
 
 
 # Where
@@ -285,8 +365,8 @@ def test_a_lone_file_that_cannot_be_written_is_a_store_error(tmp_path):
 class FullFile:
     """A file on a disk that takes only so many bytes."""
 
-    def __init__(self, file, room):
-        self.file, self.room = file, room
+    def __init__(self, file, room, number):
+        self.file, self.room, self.number = file, room, number
 
     def __enter__(self):
         return self
@@ -296,16 +376,17 @@ class FullFile:
 
     def write(self, data):
         self.file.write(data[: self.room])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(self.number, os.strerror(self.number))
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("room", [0, 100])
-def test_a_full_disk_is_told_and_leaves_no_half_file(store, monkeypatch, room):
+def test_a_full_disk_is_told_and_leaves_no_half_file(store, monkeypatch, room, number):
     store.put(own(1), "key")
     before = files(store.home / "records")
     real = os.fdopen
     monkeypatch.setattr(
-        store_module.os, "fdopen", lambda *args, **more: FullFile(real(*args, **more), room)
+        store_module.os, "fdopen", lambda *args: FullFile(real(*args), room, number)
     )
     for put in (
         lambda: store.put(own(2), "key"),
@@ -316,7 +397,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(store, monkeypatch, room):
         assert "Free some space" in caught.value.hint
     monkeypatch.undo()
     assert files(store.home / "records") == before
-    assert files(store.home / "graphs") == []
+    assert files(store.home / "graphs") == files(store.home / "scratch") == []
     assert list(store.all(Measurement)) == [own(1)]
 
 
@@ -327,7 +408,7 @@ def test_a_write_that_is_interrupted_leaves_no_half_file(store, monkeypatch):
     monkeypatch.setattr(store_module.Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.put(own(), "key")
-    assert files(store.home / "records") == []
+    assert files(store.home / "records") == files(store.home / "scratch") == []
 
 
 def test_an_index_on_a_full_disk_is_told(store, monkeypatch):
@@ -389,6 +470,8 @@ def test_a_damaged_index_is_made_again_from_the_files(store, damage):
         index.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     damage(store.home / "index.sqlite")
     again = Store(store.home)
+    set_aside = damage in (damage_all, damage_behind_the_first_page, damage_by_cutting)
+    assert (store.home / "index.damaged").exists() == set_aside
     assert {r.first_call_ns for r in again.all(Measurement)} == set(range(30))
     assert again.get("key17", Measurement) == records[17]
     assert again.get("key", Plan) is not None
@@ -429,8 +512,9 @@ def test_an_index_of_a_newer_schema_is_refused_and_kept(store):
     with pytest.raises(StoreError, match="newer trtlab") as caught:
         Store(store.home)
     assert caught.value.hint
-    with sqlite3.connect(store.home / "index.sqlite") as index:
-        assert index.execute("SELECT count(*) FROM records").fetchone() == (1,)
+    assert not (store.home / "index.damaged").exists()
+    index = sqlite3.connect(store.home / "index.sqlite")
+    assert index.execute("SELECT count(*) FROM records").fetchone() == (1,)
     index.close()
 
 
@@ -525,8 +609,12 @@ def test_nesting_of_any_depth_is_a_record_error(tmp_path, depth):
         read_record(path)
 
 
-def test_a_folder_or_nothing_is_a_record_error(tmp_path):
-    for path in (tmp_path, tmp_path / "missing.json"):
+def test_what_is_no_regular_file_of_a_sane_size_is_a_record_error(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate(65 * 2**20)
+    names = ("", "missing.json", "pipe", "huge.json")
+    for path in (*(tmp_path / name for name in names), Path("/dev/zero")):
         with pytest.raises(RecordError):
             read_record(path)
 
@@ -570,6 +658,7 @@ def writer(home, begin, count):
     )
 
 
+@pytest.mark.native
 def test_two_processes_that_write_at_once_lose_nothing(tmp_path):
     home = tmp_path / "store"
     both = [writer(home, 0, 100), writer(home, 1000, 100)]
@@ -594,6 +683,7 @@ def test_threads_share_a_store(store):
     assert len(list(store.all(Measurement))) == 80
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("seed", range(10))
 def test_a_killed_writer_leaves_a_store_that_opens_and_reads(tmp_path, seed):
     home = tmp_path / "store"

@@ -32,10 +32,6 @@ class Interval(NamedTuple):
         """Return the smallest interval that holds both."""
         return Interval(min(self.low, other.low), max(self.high, other.high))
 
-    def overlaps(self, other: Interval) -> bool:
-        """Whether the two have a value in common."""
-        return self.low <= other.high and other.low <= self.high
-
 
 def median(samples: Sequence[float]) -> float:
     """Median; for an even count the mean of the two middle samples, as trtexec does it.
@@ -110,13 +106,6 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
     deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
     half = _T_975[min(n, 10) - 2] * deviation / math.sqrt(n)
     return Interval(mean - half, mean + half)
-
-
-def coefficient_of_variation(samples: Sequence[float]) -> float:
-    """Population standard deviation divided by the mean (trtexec's definition)."""
-    mean = math.fsum(samples) / len(samples)
-    variance = math.fsum((s - mean) ** 2 for s in samples) / len(samples)
-    return math.sqrt(variance) / mean
 
 
 def relative_iqr(samples: Sequence[float]) -> float:

@@ -390,8 +390,13 @@ def write_record(record: Record, path: Path) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
-    with _disk_errors(path.parent):
+    try:
         path.write_bytes(_enveloped(record, ""))
+    except OSError as error:
+        raise StoreError(
+            f"The record was not written to {path}: {error.strerror}.",
+            hint="Choose another place; the store has the record.",
+        ) from error
 
 
 def read_record(path: Path) -> Record:

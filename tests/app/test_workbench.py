@@ -62,9 +62,13 @@ def test_a_wrong_number_is_told_in_place_and_changes_nothing(bench):
     batches.value = "1,many"
     assert "role='alert'" in text(bench)
     assert bench.state.batches == (1, 2)
+    assert button(bench, "Measure").disabled
+    bench.state.start()
+    assert not bench.state.busy
     batches.value = "1,3"
     assert "role='alert'" not in text(bench)
     assert bench.state.batches == (1, 3)
+    assert not button(bench, "Measure").disabled
 
 
 @pytest.mark.native

@@ -1,5 +1,6 @@
 """benchmark: it runs the loop that is benchmarked, keeps every sample, doubts when it should."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,9 @@ import trtlab
 from tests.making import measurement
 from trtlab import sampling
 from trtlab.codec import Int64Array
+from trtlab.errors import JobCancelled
 from trtlab.record import WarmUp, Window
+from trtlab.store import Store
 from trtlab.verbs import benchmark as verb
 
 pytestmark = pytest.mark.native
@@ -81,3 +84,30 @@ def test_a_clean_run_carries_no_caveat():
     for doubt in verb.doubts(unstable):
         assert doubt.message
         assert doubt.hint
+
+
+def test_a_damaged_plan_is_built_anew():
+    plan = trtlab.build("zoo:digits")
+    path = Store().plan_path(plan.hash)
+    for damage in (b"x" * plan.plan_bytes, b"short"):
+        path.write_bytes(damage)
+        assert trtlab.benchmark(plan, quick=True).n > 0
+        path.write_bytes(damage)
+        assert trtlab.profile(plan, quick=True).layers
+
+
+def test_no_telemetry_is_collected_while_measuring(tmp_path, monkeypatch):
+    # ONNX Runtime keeps its device's id below HOME when its telemetry is on.
+    monkeypatch.setenv("HOME", str(tmp_path / "person"))
+    (tmp_path / "person").mkdir()
+    trtlab.benchmark("zoo:digits", quick=True)
+    assert list((tmp_path / "person").rglob("*")) == []
+
+
+def test_two_measurements_at_once_wait_for_each_other():
+    plan = trtlab.build("zoo:digits")
+    store, cancel = Store(), threading.Event()
+    with store.measuring("cpu", None):
+        threading.Timer(0.3, cancel.set).start()
+        with pytest.raises(JobCancelled, match="another one was measuring"):
+            trtlab.benchmark(plan, quick=True, cancel=cancel)

@@ -129,3 +129,47 @@ def test_loading_a_path_imports_no_onnx_here(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_model_that_changed_since_it_was_loaded_is_never_built_under_its_old_name(tmp_path):
+    file = tmp_path / "small.onnx"
+    onnx.save(proto(), file)
+    first = trtlab.load(file)
+    other = proto()
+    other.graph.node[0].op_type = "Gemm"
+    onnx.save(other, file)
+    for use in (trtlab.build, trtlab.inspect, trtlab.benchmark):
+        with pytest.raises(ModelError, match="changed since it was loaded") as caught:
+            use(first)
+        assert "Load it again" in caught.value.hint
+    onnx.save(proto(), file)
+    assert [y.type for y in trtlab.build(trtlab.load(file)).layers] == ["MatMul"]
+
+
+def test_a_link_that_is_gone_does_not_matter_to_the_file(tmp_path):
+    file, link = tmp_path / "small.onnx", tmp_path / "link.onnx"
+    onnx.save(proto(), file)
+    link.symlink_to(file)
+    trtlab.load(link)
+    link.unlink()
+    assert trtlab.build(trtlab.load(file)).layers
+
+
+def test_names_that_no_file_can_have_are_model_errors(tmp_path):
+    for name in ("a" * 5000, str(tmp_path / "\udcff\udcfe.onnx"), "nul\0.onnx"):
+        with pytest.raises(ModelError, match="was not opened"):
+            trtlab.load(name)
+
+
+def test_an_input_of_fixed_shape_does_not_hide_the_batch(tmp_path):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])
+    scale = helper.make_tensor_value_info("scale", TensorProto.FLOAT, [])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 8])
+    node = helper.make_node("Mul", ["x", "scale"], ["y"], name="scaled")
+    graph = helper.make_graph([node], "scaled", [x, scale], [y])
+    opsets = [helper.make_opsetid("", 17)]
+    model = trtlab.load(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    assert model.batch_axis == "N"
+    run = trtlab.benchmark(model, batch=64, quick=True)
+    assert run.batch == 64
+    assert run.shapes == {"x": (64, 8), "scale": ()}

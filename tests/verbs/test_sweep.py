@@ -3,12 +3,14 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +126,40 @@ def test_a_failed_point_keeps_its_reason():
     assert point.failure.kind == "SpecError"
     assert "nope" in point.failure.message
     assert point.row()["latency_ms"] is None
+
+
+def test_a_copy_under_another_name_keeps_its_own_name(tmp_path):
+    first = Path(trtlab.load("zoo:digits").path)
+    names = ("one", "two")
+    for name in names:
+        shutil.copy(first, tmp_path / f"{name}.onnx")
+    result = trtlab.sweep([tmp_path / f"{n}.onnx" for n in names], quick=True)
+    assert [p.model.name for p in result.points] == ["one", "two"]
+    assert [p.measurement.model.name for p in result.points] == ["one", "two"]
+
+
+def test_a_broken_executor_loses_only_its_point():
+    class Broken(ThreadPoolExecutor):
+        calls = 0
+
+        def submit(self, function, *arguments):
+            self.calls += 1
+            if self.calls == 1:
+                return super().submit(divmod, 1, 0)
+            return super().submit(function, *arguments)
+
+    with Broken(1) as executor:
+        result = trtlab.sweep("zoo:digits", batch=(1, 2), quick=True, executor=executor)
+    assert [p.failure is None for p in result.points] == [False, True]
+    assert "ZeroDivisionError" in result.points[0].failure.message
+
+
+def test_an_unknown_backend_is_refused_before_anything_runs():
+    with pytest.raises(SpecError, match="nope"):
+        trtlab.sweep("zoo:digits", backend="nope")
+
+
+def test_other_cores_are_other_conditions(monkeypatch):
+    trtlab.sweep("zoo:digits", quick=True)
+    monkeypatch.setattr("trtlab.environment.available_cores", lambda: 77)
+    assert not trtlab.sweep("zoo:digits", quick=True).points[0].from_store

@@ -7,9 +7,10 @@ import pytest
 
 import trtlab
 from tests.making import layer_profile, measurement
+from trtlab.codec import Int64Array
 from trtlab.errors import SpecError, StoreError
 from trtlab.record import Point, SweepResult
-from trtlab.spec import RunConfig
+from trtlab.spec import BuildConfig, RunConfig
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -61,3 +62,46 @@ def test_an_empty_sweep_and_an_unwritable_place_are_refused(tmp_path):
 def test_a_recorded_run_is_marked(tmp_path):
     text = trtlab.report(sweep(source="recorded"), tmp_path / "r.html").read_text()
     assert "trtlab-recorded" in text
+
+
+def test_models_of_one_name_have_sections_of_their_own(tmp_path):
+    other = replace(measurement().model, hash="c3" * 32)
+    both = SweepResult(sweep().points + sweep(model=other).points)
+    profile = layer_profile(model=other)
+    text = trtlab.report(both, tmp_path / "r.html", profiles=[profile]).read_text()
+    assert re.findall("<h2>(digits.*)</h2>", text) == ["digits (a1a1a1)", "digits (c3c3c3)"]
+    assert text.index("Time per layer") > text.index("digits (c3c3c3)")
+
+
+def test_a_profile_of_a_model_that_was_not_swept_is_shown(tmp_path):
+    profile = layer_profile(model=replace(measurement().model, name="other", hash="c3" * 32))
+    text = trtlab.report(sweep(), tmp_path / "r.html", profiles=[profile]).read_text()
+    assert "<h2>other</h2>" in text
+    assert text.count("<h3>Points") == 1
+
+
+def test_the_time_outside_the_layers_is_explained(tmp_path):
+    text = trtlab.report(sweep(), tmp_path / "r.html", profiles=[layer_profile()]).read_text()
+    assert "of the run lies between the layers and in the profiler itself." in text
+    overlap = layer_profile(runs_ns=Int64Array([30_000] * 3))
+    text = trtlab.report(sweep(), tmp_path / "r.html", profiles=[overlap]).read_text()
+    assert "Layers overlap" in text
+
+
+def test_footnotes_speak_of_streams_and_missing_parts_only_where_they_are(tmp_path):
+    text = trtlab.report(sweep(), tmp_path / "r.html").read_text()
+    assert "Several streams" not in text
+    assert "Parts of the memory" not in text
+    m = measurement()
+    streams = replace(
+        m, run=RunConfig(batch=1, streams=2), memory=replace(m.memory, activations=None)
+    )
+    gpu = replace(
+        m, build=BuildConfig(provider="cuda"), memory=replace(m.memory, weights=None, io=None)
+    )
+    points = [
+        Point(model=x.model, build=x.build, run=x.run, measurement=x) for x in (streams, gpu)
+    ]
+    text = trtlab.report(SweepResult(tuple(points)), tmp_path / "r.html").read_text()
+    assert text.count("Several streams: read the throughput") == 1
+    assert "Parts of the memory are n/a with several streams, on a GPU." in text

@@ -28,6 +28,7 @@ class State(t.HasTraits):
     busy = t.Bool(False)
     status = t.Unicode("Ready")
     error = t.Unicode("")
+    wrong_fields = t.Tuple()
     done = t.Int(0)
     total = t.Int(0)
     points = t.Tuple()
@@ -52,7 +53,7 @@ class State(t.HasTraits):
     def start(self) -> None:
         """Begin the sweep in a thread of its own; does nothing while one runs."""
         with self._lock:
-            if self.busy:
+            if self.busy or self.wrong_fields:
                 return
             self._cancel = threading.Event()
             total = max(1, len(self.batches)) * max(1, len(self.streams))

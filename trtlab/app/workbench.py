@@ -135,13 +135,15 @@ def _rail(state: State) -> w.VBox:
     problem = w.HTML()
 
     def numbers(change: dict[str, Any], name: str) -> None:
+        others = tuple(field for field in state.wrong_fields if field != name)
         try:
-            state.update(**{name: ints_from_text(change["new"]), "error": ""})
+            numbers = {name: ints_from_text(change["new"])}
+            state.update(**numbers, wrong_fields=others, error="")
         except SpecError as error:
-            state.update(error=str(error))
+            state.update(wrong_fields=(*others, name), error=str(error))
 
     def busy(_change: Any = None) -> None:
-        start.disabled, stop.disabled = state.busy, not state.busy
+        start.disabled, stop.disabled = state.busy or bool(state.wrong_fields), not state.busy
         shown = state.busy and state.total
         bar.value = (
             f"<progress aria-label='points' max='{state.total}' value='{state.done}'></progress>"
@@ -161,7 +163,7 @@ def _rail(state: State) -> w.VBox:
     dark.observe(lambda c: state.update(theme="dark" if c["new"] else "light"), "value")
     start.on_click(lambda _b: state.start())
     stop.on_click(lambda _b: state.stop())
-    state.observe(busy, ["busy", "done", "total"])
+    state.observe(busy, ["busy", "done", "total", "wrong_fields"])
     state.observe(failed, "error")
     rail = w.VBox(
         [

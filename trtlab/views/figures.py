@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
@@ -98,7 +99,7 @@ def _family(recipe: str) -> str | None:
 
 
 def _style(index: int, recipe: str, theme: Theme) -> dict[str, Any]:
-    """Colour, marker and dash of a precision; further lines of it get hollow markers.
+    """Colour, marker and dash of a precision; further lines of it get hollow, growing markers.
 
     An unknown precision has FP32's look, always hollow: its name is in the label.
     """
@@ -110,8 +111,8 @@ def _style(index: int, recipe: str, theme: Theme) -> dict[str, Any]:
         "line": {"color": colour, "dash": style.dash, "width": 2},
         "marker": {
             "color": colour,
-            "symbol": style.marker + ("", "-open", "-open-dot")[min(index, 2)],
-            "size": 9,
+            "symbol": style.marker + ("-open" if index else ""),
+            "size": 9 + 4 * min(max(index - 1, 0), 3),
             "line": {"width": 2 if index else 0, "color": colour},
         },
     }
@@ -198,7 +199,7 @@ def _throughput(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
     title = "p50 latency, ms (log scale); numbers are batch sizes"
     fig.update_xaxes(title=title, type="log", **ticks)
     tops = [(m.throughput_interval or (0, m.throughput))[1] for m in measurements]
-    room = {"range": [0, 1.12 * max(tops)]} if tops else {}  # for the numbers above the points
+    room = {"range": [0, 1.15 * max(tops)]} if tops else {}  # for the numbers above the points
     fig.update_yaxes(title="inferences/s", **room)
     return fig
 
@@ -231,7 +232,7 @@ def _memory(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
     series = series_of(measurements)
     names = labels(series)
     axis = [
-        [html.escape(names[key]) for key, points in series.items() for _ in points],
+        [_wrapped(names[key]) for key, points in series.items() for _ in points],
         [str(m.batch or N_A) for points in series.values() for m in points],
     ]
     flat = [m for points in series.values() for m in points]
@@ -250,19 +251,26 @@ def _memory(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
             hovertext=[f"{label}: {text_from_bytes(part(m.memory))}<br>{_hover(m)}" for m in flat],
             hoverinfo="text",
         )
+    size = min(26, 180 / max(1, len(flat)))  # marks of neighbours must not touch
     fig.add_scatter(
         x=x,
         y=[_mebibytes(m.memory.peak_above_baseline) for m in flat],
         name="peak above start",
         mode="markers",
-        marker={"symbol": "line-ew", "size": 26, "line": {"width": 3, "color": tokens.bad}},
+        marker={"symbol": "line-ew", "size": size, "line": {"width": 3, "color": tokens.bad}},
         hovertext=[_hover(m) for m in flat],
         hoverinfo="text",
     )
     fig.update_layout(barmode="stack", bargap=0.4)
-    fig.update_xaxes(title="batch", type=None if len(series) > 1 else "category")
+    fig.update_xaxes(title="batch", tickangle=0, type=None if len(series) > 1 else "category")
     fig.update_yaxes(title="host memory, MiB", rangemode="tozero")
     return fig
+
+
+def _wrapped(name: str) -> str:
+    """Break a line's name below its bars; only at blanks, so that no two names become one."""
+    lines = textwrap.wrap(name, 12, break_long_words=False, break_on_hyphens=False)
+    return "<br>".join(html.escape(line) for line in lines)
 
 
 def _mebibytes(size: int | None) -> float | None:
@@ -275,7 +283,7 @@ def gap_share(profile: LayerProfile) -> float | None:
     None where layers overlap: their times then add up to more than the run.
     """
     gap = 1 - _share_of_run(profile, profile.layers)
-    return gap if gap >= 0 else None
+    return None if gap < 0 else gap
 
 
 def _share_of_run(profile: LayerProfile, layers: Sequence[LayerTiming]) -> float:
@@ -288,15 +296,16 @@ def _share_of_run(profile: LayerProfile, layers: Sequence[LayerTiming]) -> float
 def _layers(profile: LayerProfile, theme: Theme) -> go.Figure:
     """Bars of the slowest layers; the rest and the time outside the layers have bars too."""
     tokens = TOKENS[theme]
-    ranked = sorted(profile.layers, key=lambda y: -y.median_ms)
-    shown, rest = ranked[:_MOST_LAYERS], ranked[_MOST_LAYERS:]
-    names = [_short(f"{layer.name} ({layer.type})") for layer in shown]
-    shares = [_share_of_run(profile, [layer]) for layer in shown]
+    every = [(_share_of_run(profile, [layer]), layer) for layer in profile.layers]
+    ranked = sorted(every, key=lambda pair: -pair[0])
+    shown, rest = ranked[:_MOST_LAYERS], [layer for _, layer in ranked[_MOST_LAYERS:]]
+    names = [_short(f"{layer.name} ({layer.type})") for _, layer in shown]
+    shares = [share for share, _ in shown]
     hover = [
         f"<b>{html.escape(layer.name)}</b> {html.escape(layer.type)}<br>"
         f"median {text_from_ms(layer.median_ms)}, n {len(layer.samples_ns)}<br>"
         f"share of the run {share:.1%}"
-        for layer, share in zip(shown, shares, strict=True)
+        for share, layer in shown
     ]
     colours = [tokens.t2] * len(shown)
     gap = gap_share(profile)

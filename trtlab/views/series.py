@@ -51,13 +51,12 @@ class Series:
             "backend": self.build.backend,
             "provider": self.provider.removesuffix("ExecutionProvider"),
             "streams": f"{self.streams} stream" + "s" * (self.streams > 1),
-            "threads": "default threads" if self.threads is None else f"{self.threads} threads",
+            "threads": _threads(self.threads),
             "level": self.build.optimization_level or "default level",
             "cap": "no cap" if cap is None else f"cap {text_from_bytes(cap)}",
             "quick": "quick" if self.quick else "full windows",
             "seed": f"seed {self.seed}",
             "batched": "" if self.batched else "no batch axis",
-            **{f"shape of {name}": f"{name} {text}" for name, text in self.shapes},
             "contents": self.contents,
             "repeat": f"run {self.repeat + 1}",
         }
@@ -66,7 +65,7 @@ class Series:
 def series_of(measurements: Sequence[Measurement]) -> dict[Series, list[Measurement]]:
     """Group points into lines, each by rising batch with at most one point a batch."""
     grouped: dict[Series, list[Measurement]] = {}
-    for m in sorted(measurements, key=lambda m: m.batch or 0):
+    for m in sorted(measurements, key=lambda m: (m.batch is None, m.batch or 0)):
         key = _key(m)
         while any(point.batch == m.batch for point in grouped.get(key, ())):
             key = replace(key, repeat=key.repeat + 1)
@@ -90,12 +89,14 @@ def labels(series: Iterable[Series]) -> dict[Series, str]:
             for word, text in words.items()
             if word == "recipe" or _differs(word, every.values())
         ]
+        same_model = [dict(o.shapes) for o in every if (o.hash, o.batched) == (s.hash, s.batched)]
+        parts += [f"{n} {text}" for n, text in s.shapes if _differs(n, same_model)]
         if several_machines:
             parts.append(told_apart(s.device, s.machine, [(o.device, o.machine) for o in every]))
         same_machine = [dict(o.conditions) for o in every if o.machine == s.machine]
         parts += [text for word, text in s.conditions if _differs(word, same_machine)]
         parts += ["recorded"] * (s.source == "recorded")
-        text = ", ".join(part for part in parts if part)
+        text = " ".join(", ".join(part for part in parts if part).split())
         number, named[s] = 1, text
         while list(named.values()).count(named[s]) > 1:  # words are rounded: two may read alike
             number += 1
@@ -107,6 +108,10 @@ def told_apart(name: str, identity: str, others: Iterable[tuple[str, str]]) -> s
     """Return ``name``, with the start of its identity if one of the others shares the name."""
     same_name = {identity, *(i for n, i in others if n == name)}
     return name if len(same_name) == 1 else f"{name} ({identity[:6]})"
+
+
+def _threads(threads: int | None) -> str:
+    return "default threads" if threads is None else f"{threads} thread" + "s" * (threads > 1)
 
 
 def _differs(word: str, several: Iterable[Mapping[str, str]]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trtlab.record import LayerProfile, Point, SweepResult
@@ -55,22 +55,38 @@ class Table:
         return " class='trtlab-number'" if column in self.numeric else ""
 
 
+def _cap(p: Point) -> str:
+    cap = p.run.activation_cap_bytes
+    return "none" if cap is None else text_from_bytes(cap)
+
+
+_OPTIONAL: tuple[tuple[str, Callable[[Point], str]], ...] = (
+    ("Threads", lambda p: "default" if p.run.threads is None else str(p.run.threads)),
+    ("Optimisation", lambda p: p.build.optimization_level or "default"),
+    ("Provider", lambda p: p.build.provider.upper()),
+    ("Activation cap", _cap),
+    ("Seed", lambda p: str(p.run.seed)),
+)
+"""Columns that are shown where points differ in them; threads also where they were set."""
+
+
 def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
     """One row a point: settings, latency with interval, throughput, memory, doubts."""
     several = points.points if isinstance(points, SweepResult) else tuple(points)
-    levels = len({p.build.optimization_level for p in several}) > 1
-    threads = any(p.run.threads is not None for p in several)
-    heads = ["Model", "Batch", "Streams"]
-    heads += ["Threads"] * threads + ["Optimisation"] * levels
-    settings = len(heads)
+    optional = [
+        (head, word)
+        for head, word in _OPTIONAL
+        if len({word(p) for p in several}) > 1
+        or (head == "Threads" and any(p.run.threads for p in several))
+    ]
+    heads = ["Model", "Batch", "Streams", *(head for head, _ in optional)]
     heads += ["p50 ms [95 %]", "p99 ms", "inf/s", "n", "Peak memory", "Remarks"]
     rows = []
     for p in several:
         m = p.measurement
         batch = m.batch if m is not None else p.run.batch
         cells = [p.model.name, N_A if batch is None else str(batch), str(p.run.streams)]
-        cells += ["default" if p.run.threads is None else str(p.run.threads)] * threads
-        cells += [p.build.optimization_level or "default"] * levels
+        cells += [word(p) for _, word in optional]
         if m is None:
             cells += [N_A] * 5 + [p.failure.message if p.failure else ""]
         else:
@@ -85,7 +101,8 @@ def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
                 ", ".join(remarks),
             ]
         rows.append(tuple(cells))
-    numeric = frozenset(range(1, len(heads) - 1)) - ({settings - 1} if levels else set())
+    words = {"Model", "Optimisation", "Provider", "Remarks"}
+    numeric = frozenset(i for i, head in enumerate(heads) if head not in words)
     return Table(tuple(heads), tuple(rows), numeric)
 
 
