@@ -1,0 +1,29 @@
+"""What comes out: frozen records. They hold samples and facts; views turn them into pictures.
+
+The *origin* of a number is fixed by its record: ``Measurement`` and ``LayerProfile`` are
+measured, ``Plan`` is the builder's own report, costs are estimated. The *source* is ``here`` when
+this machine made the record and ``recorded`` when another one did; the store decides on reading.
+"""
+
+from trtlab.record.base import SCHEMA_VERSION as SCHEMA_VERSION
+from trtlab.record.base import Environment as Environment
+from trtlab.record.base import Failure as Failure
+from trtlab.record.base import ModelRef as ModelRef
+from trtlab.record.base import Shown as Shown
+from trtlab.record.base import Source as Source
+from trtlab.record.comparison import Comparison as Comparison
+from trtlab.record.comparison import Difference as Difference
+from trtlab.record.comparison import Verdict as Verdict
+from trtlab.record.layers import TIME_WORDS as TIME_WORDS
+from trtlab.record.layers import LayerProfile as LayerProfile
+from trtlab.record.layers import LayerTiming as LayerTiming
+from trtlab.record.layers import TimeKind as TimeKind
+from trtlab.record.measurement import Contents as Contents
+from trtlab.record.measurement import HostMemory as HostMemory
+from trtlab.record.measurement import Measurement as Measurement
+from trtlab.record.measurement import WarmUp as WarmUp
+from trtlab.record.measurement import Window as Window
+from trtlab.record.plan import EngineLayer as EngineLayer
+from trtlab.record.plan import Plan as Plan
+from trtlab.record.sweep import Point as Point
+from trtlab.record.sweep import SweepResult as SweepResult

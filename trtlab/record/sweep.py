@@ -1,0 +1,113 @@
+"""``SweepResult``: the points of a grid of settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trtlab.record.base import (
+    Failure,
+    ModelRef,
+    Shown,
+)
+from trtlab.record.measurement import Measurement
+from trtlab.record.plan import Plan
+from trtlab.spec import BuildConfig, RunConfig
+from trtlab.units import (
+    text_from_latency,
+    text_from_number,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One point of a sweep: its settings, and a plan with a measurement, or a failure."""
+
+    model: ModelRef
+    build: BuildConfig
+    run: RunConfig
+    plan: Plan | None = None
+    measurement: Measurement | None = None
+    failure: Failure | None = None
+    from_store: bool = False
+
+    def row(self) -> dict[str, Any]:
+        """Return the point as flat numbers with units in the names; unknown is None."""
+        m = self.measurement
+        ms = m.median_interval_ms if m else None
+        rate = m.throughput_interval if m else None
+        return {
+            "model": self.model.name,
+            "precision": self.model.recipe,
+            "batch": m.batch if m else self.run.batch,
+            "streams": self.run.streams,
+            "threads": self.run.threads,
+            "optimization_level": self.build.optimization_level,
+            "workspace_bytes": None,
+            "backend": self.build.backend,
+            "target": self.build.provider,
+            "latency_ms": m.median_ms if m else None,
+            "latency_low_ms": ms.low if ms else None,
+            "latency_high_ms": ms.high if ms else None,
+            "latency_p90_ms": m.percentile_ms(90) if m else None,
+            "latency_p95_ms": m.percentile_ms(95) if m else None,
+            "latency_p99_ms": m.percentile_ms(99) if m else None,
+            "throughput": m.throughput if m else None,
+            "throughput_low": rate.low if rate else None,
+            "throughput_high": rate.high if rate else None,
+            "n": m.n if m else None,
+            "peak_memory_bytes": m.memory.peak_above_baseline if m else None,
+            "weights_bytes": m.memory.weights if m else None,
+            "repacked_bytes": m.memory.repacked if m else None,
+            "activations_bytes": m.memory.activations if m else None,
+            "io_bytes": m.memory.io if m else None,
+            "rest_bytes": m.memory.rest if m else None,
+            "plan_bytes": self.plan.plan_bytes if self.plan else None,
+            "build_seconds": self.plan.build_seconds if self.plan else None,
+            "top1": None,
+            "stable": m.stable if m else None,
+            "caveats": [c.kind for c in m.caveats] if m else [],
+            "source": m.source if m else None,
+            "failure": None if self.failure is None else self.failure.message,
+        }
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SweepResult(Shown):
+    """All points of a sweep, in the order asked for."""
+
+    points: tuple[Point, ...]
+    stopped: bool = False
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return label and text: one row a point."""
+        failed = sum(p.failure is not None for p in self.points)
+        head = f"{len(self.points)} points, {failed} failed" + ", stopped" * self.stopped
+        lines = [("sweep", head)]
+        for point in self.points:
+            m = point.measurement
+            if m is not None:
+                text = (
+                    f"{text_from_latency(m.median_ms, m.median_interval_ms)}  "
+                    f"{text_from_number(m.throughput)} inf/s"
+                )
+                lines.append((f"{point.model.name}, {m.settings()}", text))
+            elif point.failure is not None:
+                label = f"{point.model.name}, batch {point.run.batch}"
+                lines.append((label, f"failed: {point.failure.message}"))
+        return lines
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a point; columns as ``Point.row``."""
+        import pandas as pd
+
+        return pd.DataFrame([p.row() for p in self.points])
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """The points that ran."""
+        return tuple(p.measurement for p in self.points if p.measurement is not None)
