@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks import harness, startup, sweeping
 from benchmarks.figures import Figure, median_figure, upper_figure
+from tests import making
+from trtlab.record import SweepResult
 from trtlab.store import Store
 
 pytestmark = pytest.mark.native
@@ -24,9 +26,12 @@ def test_start_up_is_measured(monkeypatch):
     assert [f.unit for f in startup.figures()] == ["s", "s", "s"]
 
 
-def test_overhead_is_what_is_left_of_the_wall_time(monkeypatch):
-    monkeypatch.setattr(sweeping, "MODEL", "zoo:digits")
-    assert sweeping._overhead(Store(), start=0.0, quick=True) > 0
+def test_windows_warm_up_and_both_loads_are_accounted_for_and_nothing_else():
+    m = making.measurement(warm_up=making.WarmUp(9, 0.25, True), load_seconds=0.5)
+    point = making.Point(model=m.model, build=m.build, run=m.run, measurement=m)
+    windows = sum(w.wall_ns for w in m.windows) / 1e9
+    accounted = sweeping._accounted(SweepResult((point, point)))
+    assert accounted == pytest.approx(2 * (windows + 0.25 + 2 * 0.5))
 
 
 def test_a_figure_above_its_limit_is_broken():

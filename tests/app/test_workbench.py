@@ -50,6 +50,18 @@ def test_points_appear_as_charts_sentences_and_a_table(bench):
     assert all_of(bench, PlotlyView) == views, "charts are updated, not made anew"
 
 
+def test_another_model_takes_the_curves_of_the_last_one_away(bench):
+    m = measurement()
+    bench.state.update(points=(Point(model=m.model, build=m.build, run=m.run, measurement=m),))
+    box = all_of(bench, w.Combobox)[0]
+    box.value = "zoo:squeezenet"
+    assert "<table>" not in text(bench)
+    assert "Press <strong>Measure</strong>" in text(bench)
+    bench.state.update(busy=True)
+    assert box.disabled
+    bench.state.update(busy=False)
+
+
 def test_the_switch_redraws_in_the_other_theme(bench):
     m = measurement()
     bench.state.update(points=(Point(model=m.model, build=m.build, run=m.run, measurement=m),))

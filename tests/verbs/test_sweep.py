@@ -116,12 +116,7 @@ def test_stopping_keeps_the_points_that_are_done():
 
 
 def test_a_failed_point_keeps_its_reason():
-    from trtlab.spec import BuildConfig, RunConfig
-    from trtlab.verbs.sweep import _Job, _point
-
-    model = trtlab.load("zoo:digits")
-    job = _Job(model, BuildConfig(), RunConfig(shapes={"nope": (1,)}), True)
-    point = _point(job, Store(), lambda *_: None, None)
+    (point,) = trtlab.sweep("zoo:digits", shapes={"nope": (1,)}).points
     assert point.measurement is None
     assert point.failure.kind == "SpecError"
     assert "nope" in point.failure.message

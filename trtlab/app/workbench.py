@@ -143,6 +143,7 @@ def _rail(state: State) -> w.VBox:
             state.update(wrong_fields=(*others, name), error=str(error))
 
     def busy(_change: Any = None) -> None:
+        model.disabled = state.busy
         start.disabled, stop.disabled = state.busy or bool(state.wrong_fields), not state.busy
         shown = state.busy and state.total
         bar.value = (
@@ -156,7 +157,8 @@ def _rail(state: State) -> w.VBox:
         text = html.escape(state.error)
         problem.value = f"<div class='trtlab-error' role='alert'>{text}</div>" if text else ""
 
-    model.observe(lambda c: state.update(model=c["new"], error=""), "value")
+    # The curves of another model must not stand below this one's name; the store has them.
+    model.observe(lambda c: state.update(model=c["new"], error="", points=()), "value")
     batches.observe(lambda c: numbers(c, "batches"), "value")
     streams.observe(lambda c: numbers(c, "streams"), "value")
     quick.observe(lambda c: state.update(quick=c["new"]), "value")
