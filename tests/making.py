@@ -3,11 +3,13 @@
 from trtlab.codec import Int64Array
 from trtlab.model.types import Graph, Model, Node, Tensor
 from trtlab.record import (
+    BuilderMessage,
     EngineLayer,
     Environment,
     Failure,
     HostMemory,
     LayerProfile,
+    LayerTensor,
     LayerTiming,
     Measurement,
     ModelRef,
@@ -21,6 +23,8 @@ from trtlab.spec import BuildConfig, Caveat, RunConfig
 MODEL = ModelRef("digits", "a1" * 32, "fp32", None)
 X = Tensor("x", "float32", ("N", 1, 8, 8))
 Y = Tensor("y", "float32", ("N", 10))
+X_OF_LAYER, Y_OF_LAYER = LayerTensor.of(X), LayerTensor.of(Y)
+H_OF_LAYER = LayerTensor("h", "float32", None)
 MS = 1_000_000
 
 
@@ -76,10 +80,11 @@ def plan(**parts):
             "build_seconds": 0.25,
             "plan_bytes": 5000,
             "layers": (
-                EngineLayer("conv", "FusedConv", (X,), (Tensor("h", "float32", None),), "ms"),
-                EngineLayer("fc", "Gemm", (Tensor("h", "float32", None),), (Y,)),
+                EngineLayer("conv", "FusedConv", (X_OF_LAYER,), (H_OF_LAYER,), "ms"),
+                EngineLayer("fc", "Gemm", (H_OF_LAYER,), (Y_OF_LAYER,)),
             ),
-            "messages": ("a warning",),
+            "memory": None,
+            "messages": (BuilderMessage("warning", "a warning"),),
             "peak_rss_bytes": 90 * 2**20,
             "environment": environment(),
             "caveats": (Caveat("not-saved", "No room.", "Free some."),),

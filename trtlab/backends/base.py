@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from trtlab.errors import SpecError
-from trtlab.record import EngineLayer, LayerTiming, TimeKind
-from trtlab.spec import BuildConfig, RunConfig
+from trtlab.record import BuilderMemory, BuilderMessage, EngineLayer, LayerTiming, TimeKind
+from trtlab.spec import BuildConfig, Caveat, RunConfig
 from trtlab.worker import Progress
 
 if TYPE_CHECKING:
@@ -56,11 +56,20 @@ class BackendStatus:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a builder made: a plan file, and what it says about it."""
+    """What a builder made: a plan file, and what it says about it.
+
+    Attributes:
+        seconds: Time inside parser and builder alone.
+        timing_cache: A file with the tactics' timings to keep, or None.
+    """
 
     file: str
     seconds: float
     layers: tuple[EngineLayer, ...] | None
+    memory: BuilderMemory | None = None
+    messages: tuple[BuilderMessage, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
+    timing_cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +135,7 @@ class Backend(Protocol):
         """
         ...
 
-    def messages(self, words: str) -> tuple[str, ...]:
+    def messages(self, words: str) -> tuple[BuilderMessage, ...]:
         """Pick the builder's warnings out of what it wrote on stderr. Runs anywhere."""
         ...
 

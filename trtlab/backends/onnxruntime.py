@@ -39,7 +39,7 @@ from trtlab.errors import (
     UnsupportedError,
 )
 from trtlab.formats import onnxruntime_profile
-from trtlab.record import EngineLayer
+from trtlab.record import BuilderMessage, EngineLayer, LayerTensor, Severity
 from trtlab.spec import BuildConfig, RunConfig
 from trtlab.worker import Progress
 
@@ -64,7 +64,8 @@ _CUDA_HINT = (
 _HARMLESS = re.compile(
     r"Serializing optimized model with Graph Optimization level greater than ORT_ENABLE_EXTENDED"
 )
-_WARNING = re.compile(r"\[[WEF]:onnxruntime:[^\]]*\]\s*(.*)")
+_WARNING = re.compile(r"\[([WEF]):onnxruntime:[^\]]*\]\s*(.*)")
+_SEVERITIES: dict[str, Severity] = {"W": "warning", "E": "error", "F": "internal-error"}
 
 _YES = Ability(True)
 _NO_FP8 = Ability(
@@ -117,7 +118,7 @@ class Backend:
         target = folder / "optimised.onnx"
         options = ort.SessionOptions()
         options.optimized_model_filepath = str(target)
-        level = _LEVELS[config.optimization_level or "all"]
+        level = _LEVELS[str(config.optimization_level or "all")]
         options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
         progress("optimise", 0, 2)
         begin = time.perf_counter()
@@ -135,10 +136,14 @@ class Backend:
         progress("read layers", 2, 2)
         return Built(str(target), seconds, layers)
 
-    def messages(self, words: str) -> tuple[str, ...]:
+    def messages(self, words: str) -> tuple[BuilderMessage, ...]:
         """Pick warnings and errors out of ONNX Runtime's log; its Python API has no callback."""
-        found = (match[1] for line in words.splitlines() if (match := _WARNING.search(line)))
-        return tuple(text for text in found if not _HARMLESS.search(text))
+        found = (match for line in words.splitlines() if (match := _WARNING.search(line)))
+        return tuple(
+            BuilderMessage(_SEVERITIES[match[1]], match[2])
+            for match in found
+            if not _HARMLESS.search(match[2])
+        )
 
     @contextlib.contextmanager
     def load(self, plan: Path, config: BuildConfig, run: RunConfig) -> Iterator[_Engine]:
@@ -321,8 +326,12 @@ def _layers(file: Path) -> tuple[EngineLayer, ...]:
         EngineLayer(
             name=node.name,
             type=node.op,
-            inputs=tuple(graph.tensors[n] for n in node.inputs if n in graph.tensors),
-            outputs=tuple(graph.tensors[n] for n in node.outputs if n in graph.tensors),
+            inputs=tuple(
+                LayerTensor.of(graph.tensors[n]) for n in node.inputs if n in graph.tensors
+            ),
+            outputs=tuple(
+                LayerTensor.of(graph.tensors[n]) for n in node.outputs if n in graph.tensors
+            ),
             domain=node.domain,
         )
         for node in graph.nodes

@@ -23,7 +23,11 @@ from trtlab.record.measurement import HostMemory as HostMemory
 from trtlab.record.measurement import Measurement as Measurement
 from trtlab.record.measurement import WarmUp as WarmUp
 from trtlab.record.measurement import Window as Window
+from trtlab.record.plan import BuilderMemory as BuilderMemory
+from trtlab.record.plan import BuilderMessage as BuilderMessage
 from trtlab.record.plan import EngineLayer as EngineLayer
+from trtlab.record.plan import LayerTensor as LayerTensor
 from trtlab.record.plan import Plan as Plan
+from trtlab.record.plan import Severity as Severity
 from trtlab.record.sweep import Point as Point
 from trtlab.record.sweep import SweepResult as SweepResult

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from trtlab.model.types import Tensor
+from trtlab.model.types import Dim, Tensor
 from trtlab.record.base import (
     Environment,
     ModelRef,
@@ -27,14 +28,86 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerTensor:
+    """A tensor that a layer reads or writes, as the builder reports it.
+
+    Attributes:
+        dtype: As NumPy or ml_dtypes names it (``float32``, ``bfloat16``, ``int8``); None if not
+            said.
+        shape: None when not said; a dimension is None where it is dynamic.
+        format: The memory layout in the builder's words, such as ``Row major linear format``.
+        strides: In elements, None if not said.
+        location: ``Device`` or ``Host``, None if not said.
+        is_constant: Whether it is a weight.
+    """
+
+    name: str
+    dtype: str | None
+    shape: tuple[Dim, ...] | None
+    format: str | None = None
+    strides: tuple[int, ...] | None = None
+    location: str | None = None
+    is_constant: bool = False
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> LayerTensor:
+        """Return what is known of a model's tensor."""
+        return cls(tensor.name, tensor.dtype, tensor.shape, is_constant=tensor.is_constant)
+
+
+@dataclass(frozen=True, slots=True)
 class EngineLayer:
-    """One layer of a plan, as the builder reports it."""
+    """One layer of a plan, as the builder reports it.
+
+    Attributes:
+        type: Operator (ONNX Runtime) or layer type (TensorRT); ``unread`` where the builder's
+            text about it was not understood: that text is in ``details``.
+        domain: Domain of the operator (ONNX Runtime).
+        constants: Weights it holds.
+        nodes: Names of ONNX nodes that the builder says it came from.
+        tactic: Name of the kernel, None if not said (TensorRT-RTX chooses it at run time).
+        stream: Number of the stream it runs on.
+        event: Number of the event that it signals or waits for.
+        details: What else the builder says, by its own keys; values as JSON text.
+    """
 
     name: str
     type: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[LayerTensor, ...]
+    outputs: tuple[LayerTensor, ...]
     domain: str = ""
+    constants: tuple[LayerTensor, ...] = ()
+    nodes: tuple[str, ...] = ()
+    tactic: str | None = None
+    stream: int | None = None
+    event: int | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderMemory:
+    """What the builder says an engine will take, in bytes. Nothing ran; None if not said.
+
+    Scratch lies inside activation, or is it where the whole network is one layer to the
+    allocator: never add the two.
+    """
+
+    activation: int | None = None
+    scratch: int | None = None
+    weights: int | None = None
+    host_persistent: int | None = None
+    device_persistent: int | None = None
+
+
+Severity = Literal["internal-error", "error", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuilderMessage:
+    """Something the builder said."""
+
+    severity: Severity
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -43,10 +116,11 @@ class Plan(Shown):
 
     Attributes:
         hash: SHA-256 (hex) of the plan's bytes.
-        build_seconds: Time inside the builder (ONNX Runtime: session creation and dump).
+        build_seconds: Time inside parser and builder (ONNX Runtime: session creation and dump).
         plan_bytes: Size of the plan.
         layers: What the builder made of the model; None when it does not say.
-        messages: The builder's warnings, as it worded them.
+        memory: What the builder says the engine will take; None when it does not say.
+        messages: What the builder said, as it worded it, without harmless noise.
         peak_rss_bytes: Peak resident memory of the building process, None where unknown.
     """
 
@@ -55,12 +129,13 @@ class Plan(Shown):
     model_path: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    weight_bytes: int
+    weight_bytes: int | None
     config: BuildConfig
     build_seconds: float
     plan_bytes: int
     layers: tuple[EngineLayer, ...] | None
-    messages: tuple[str, ...]
+    memory: BuilderMemory | None
+    messages: tuple[BuilderMessage, ...]
     peak_rss_bytes: int | None
     environment: Environment
     caveats: tuple[Caveat, ...] = ()

@@ -38,7 +38,7 @@ class _Spec:
     run: RunConfig
     inputs: tuple[Tensor, ...]
     shapes: Mapping[str, Shape]
-    weight_bytes: int
+    weight_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def benchmark_with(
 
     def take(file: Path) -> _Taken:
         spec = _Spec(str(file), plan.config, run, plan.inputs, shapes, plan.weight_bytes)
-        with store.measuring(plan.config.provider, cancel):
+        with store.measuring(plan.config.device, cancel):
             return worker.run(_measure_job, spec, progress=progress, cancel=cancel).result
 
     taken = on_plan(plan, take, store=store, progress=progress, cancel=cancel)
@@ -229,7 +229,7 @@ def _measure_job(spec: _Spec, progress: Progress) -> _Taken:
         provider = engine.provider
     peak = worker.peak_rss_bytes()
     calls = samples.warm_up.calls + sum(len(w.latencies_ns) for w in samples.windows)
-    on_gpu = spec.build.provider != "cpu"
+    on_gpu = spec.build.device != "cpu"
     times = _layer_times(backend, spec, feeds, progress)
     bounded = spec.run.streams > 1 or spec.run.activation_cap_bytes is not None
     inputs = sum(array.nbytes for array in feeds.values())

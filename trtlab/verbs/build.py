@@ -103,7 +103,11 @@ def build_with(
         build_seconds=done.result.seconds,
         plan_bytes=plan_bytes,
         layers=done.result.layers,
-        messages=base.backend(config.backend).messages(done.words),
+        memory=done.result.memory,
+        messages=(
+            *done.result.messages,
+            *base.backend(config.backend).messages(done.words),
+        ),
         peak_rss_bytes=done.peak_rss_bytes,
         environment=capture(distributions(config.backend)),
     )

@@ -82,7 +82,7 @@ def profile(
 
     def take(file: Path) -> _Times:
         spec = _Spec(str(file), config, run, inputs, shapes_used)
-        with store.measuring(config.provider, cancel):
+        with store.measuring(config.device, cancel):
             return worker.run(_profile_job, spec, progress=progress, cancel=cancel).result
 
     times = on_plan(plan, take, store=store, progress=progress, cancel=cancel)

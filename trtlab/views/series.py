@@ -45,14 +45,14 @@ class Series:
 
     def words(self) -> dict[str, str]:
         """Return each setting in short words."""
-        cap = self.activation_cap_bytes
+        cap, level = self.activation_cap_bytes, self.build.optimization_level
         return {
             "recipe": self.recipe.upper(),
             "backend": self.build.backend,
             "provider": self.provider.removesuffix("ExecutionProvider"),
             "streams": f"{self.streams} stream" + "s" * (self.streams > 1),
             "threads": _threads(self.threads),
-            "level": self.build.optimization_level or "default level",
+            "level": "default level" if level is None else str(level),
             "cap": "no cap" if cap is None else f"cap {text_from_bytes(cap)}",
             "quick": "quick" if self.quick else "full windows",
             "seed": f"seed {self.seed}",

@@ -55,6 +55,10 @@ class Table:
         return " class='trtlab-number'" if column in self.numeric else ""
 
 
+def _level(level: str | int | None) -> str:
+    return "default" if level is None else str(level)
+
+
 def _cap(p: Point) -> str:
     cap = p.run.activation_cap_bytes
     return "none" if cap is None else text_from_bytes(cap)
@@ -62,7 +66,7 @@ def _cap(p: Point) -> str:
 
 _OPTIONAL: tuple[tuple[str, Callable[[Point], str]], ...] = (
     ("Threads", lambda p: "default" if p.run.threads is None else str(p.run.threads)),
-    ("Optimisation", lambda p: p.build.optimization_level or "default"),
+    ("Optimisation", lambda p: _level(p.build.optimization_level)),
     ("Provider", lambda p: p.build.provider.upper()),
     ("Activation cap", _cap),
     ("Seed", lambda p: str(p.run.seed)),

@@ -1,50 +1,20 @@
-"""What goes in: how to build a plan, how to run it; and doubt about what came out (``Caveat``).
-
-``None`` in a field means the backend's default.
-"""
+"""``RunConfig``: how to run a plan while it is measured, and the shapes that follow from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from trtlab.errors import SpecError
 from trtlab.model.types import Tensor, batch_axis
+from trtlab.spec.checks import Shape, whole
 from trtlab.units import text_from_shape
 
-Shape = tuple[int, ...]
 LEAST_CAP = 2**16
 """Bytes. Seen with ONNX Runtime 1.31: caps up to 3,000 bytes are ignored, larger ones hold."""
 
 _MOST = {"batch": 2**24, "streams": 256, "threads": 1024, "activation_cap_bytes": 2**48}
 """Largest settings: beyond them a slip of the finger is likelier than a wish."""
-
-OPTIMIZATION_LEVELS = ("disable", "basic", "extended", "layout", "all")
-"""ONNX Runtime's graph optimisation levels, weakest first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildConfig:
-    """How to turn a model into a plan.
-
-    Attributes:
-        backend: ``onnxruntime`` is the only one so far.
-        optimization_level: For ONNX Runtime one of ``OPTIMIZATION_LEVELS``; None is its default.
-        provider: ``cpu`` or ``cuda``: ONNX Runtime optimises a graph for one of them.
-
-    Raises:
-        SpecError: a value is not one of those named.
-    """
-
-    backend: str = "onnxruntime"
-    optimization_level: str | None = None
-    provider: Literal["cpu", "cuda"] = "cpu"
-
-    def __post_init__(self) -> None:
-        _one_of("provider", self.provider, ("cpu", "cuda"))
-        if self.optimization_level is not None:
-            _one_of("optimization level", self.optimization_level, OPTIMIZATION_LEVELS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,37 +49,11 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None:
                 label = name.removesuffix("_bytes").replace("_", " ").capitalize()
-                _whole(label, value, LEAST_CAP if name == "activation_cap_bytes" else 1, most)
-        _whole("Seed", self.seed, 0, 2**63 - 1)
+                whole(label, value, LEAST_CAP if name == "activation_cap_bytes" else 1, most)
+        whole("Seed", self.seed, 0, 2**63 - 1)
         for tensor, shape in self.shapes.items():
             for size in shape:
-                _whole(f"Every dimension of {tensor!r}", size, 1, 2**31 - 1)
-
-
-CaveatKind = Literal[
-    "few-samples",
-    "unstable",
-    "not-warmed-up",
-    "spread",
-    "busy-machine",
-    "not-saved",
-    "different-conditions",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Caveat:
-    """Doubt about a result, raised only when it matters.
-
-    Attributes:
-        kind: Its name, for code.
-        message: What was seen, with the numbers.
-        hint: What would remove the doubt.
-    """
-
-    kind: CaveatKind
-    message: str
-    hint: str
+                whole(f"Every dimension of {tensor!r}", size, 1, 2**31 - 1)
 
 
 def input_shapes(
@@ -188,20 +132,3 @@ def _one_shape(
             hint="Give one number for each axis; fixed axes must keep their size.",
         )
     return given
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise SpecError(
-            f"There is no {name} called {value!r}.", hint=f"Choose one of {', '.join(allowed)}."
-        )
-
-
-def _whole(what: str, value: int, least: int, most: int) -> None:
-    # bool is an int to Python, and True is not a batch size.
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise SpecError(
-            f"{what} must be a whole number of at least {least:,} and at most {most:,}; "
-            f"got {value!r}.",
-            hint=f"Give a number from {least:,} to {most:,}.",
-        )

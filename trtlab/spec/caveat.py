@@ -1,0 +1,35 @@
+"""``Caveat``: doubt about a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+CaveatKind = Literal[
+    "few-samples",
+    "unstable",
+    "not-warmed-up",
+    "spread",
+    "busy-machine",
+    "not-saved",
+    "different-conditions",
+    "layers-unread",
+    "no-cuda-graph",
+    "throttled",
+    "timing-cache-refused",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """Doubt about a result, raised only when it matters.
+
+    Attributes:
+        kind: Its name, for code.
+        message: What was seen, with the numbers.
+        hint: What would remove the doubt.
+    """
+
+    kind: CaveatKind
+    message: str
+    hint: str
