@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 SETUP := pyproject.toml constraints.txt
 
-.PHONY: help lab test check demo bench clean
+.PHONY: help lab test check check-bindings demo bench clean
 help:
 	@echo "make lab     set up, then open the workbench in JupyterLab (ARGS=--no-browser to only serve)"
 	@echo "make test    set up, then run make check and all tests (browser tests need a Chromium)"
 	@echo "make demo    set up, then sweep two networks and write trtlab-demo.html"
 	@echo "make check   ruff, mypy, import-linter, notebook hygiene"
+	@echo "make check-bindings  hold the hand-written types against other TensorRT versions (needs a network)"
 	@echo "make bench   run the performance benchmarks and print their table"
 	@echo "PYTHON=python3.12 chooses another interpreter for the set-up"
 
@@ -48,6 +49,9 @@ check: $(VENV)/.test-ready
 	@$(BIN)/lint-imports
 	@$(BIN)/nbstripout --verify notebooks/*.ipynb
 
+check-bindings: $(VENV)/.test-ready
+	@$(BIN)/python -m tests.bindings
+
 test: check
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -55,4 +59,4 @@ bench: $(VENV)/.test-ready
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .stubs

@@ -34,9 +34,9 @@ class Spec:
 def figures() -> list[Figure]:
     """Measure the loop's cost on squeezenet (as a ratio) and on one node (per call)."""
     store = Store()
-    real = build("zoo:squeezenet", store=store)
+    real = build("zoo:squeezenet", backend="onnxruntime", store=store)
     ratios = _pairs(real, 60, store)
-    tiny = build(_one_node(), store=store)
+    tiny = build(_one_node(), backend="onnxruntime", store=store)
     differences = _pairs(tiny, 2_000, store)
     return [
         median_figure("harness / bare loop, squeezenet", [h / b for b, h in ratios], "×", 1.03),

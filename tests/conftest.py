@@ -1,5 +1,7 @@
 """Every test has a store of its own and leaves no worker process behind."""
 
+from pathlib import Path
+
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,3 +35,12 @@ def own_store(tmp_path, monkeypatch):
     monkeypatch.delenv("TRTLAB_PLAN_LIMIT", raising=False)
     yield
     assert not workers_of_this_process()
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Recorded files of real engines, which are not part of the project."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no folder shared/data beside the checkout: recorded engines are not there")
+    return folder

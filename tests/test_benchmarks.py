@@ -15,7 +15,7 @@ def test_the_harness_alternates_blocks_of_equal_length():
     from trtlab.verbs.build import build
 
     store = Store()
-    plan = build("zoo:digits", store=store)
+    plan = build("zoo:digits", backend="onnxruntime", store=store)
     pairs = harness._pairs(plan, 3, store)
     assert len(pairs) == 3
     assert all(bare > 0 and loop > 0 for bare, loop in pairs)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trtlab.verbs.load import with_dynamic_batch as with_dynamic_batch
     from trtlab.verbs.profile import profile as profile
     from trtlab.verbs.sweep import sweep as sweep
+    from trtlab.verbs.workspace import workspace as workspace
     from trtlab.views.figures import figure as figure
     from trtlab.views.report import report as report
 
@@ -38,6 +39,7 @@ _PUBLIC = {
     "report": "trtlab.views.report",
     "sweep": "trtlab.verbs.sweep",
     "with_dynamic_batch": "trtlab.verbs.load",
+    "workspace": "trtlab.verbs.workspace",
 }
 
 __all__ = list(_PUBLIC)

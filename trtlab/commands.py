@@ -8,17 +8,17 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from trtlab.errors import WRONG_INPUT, ExecutionError, RecordError, SpecError, StoreError
-from trtlab.spec import OPTIMIZATION_LEVELS
+from trtlab.spec import OPTIMIZATION_LEVELS, VERBOSITIES
 from trtlab.terminal import harmless, progress_line
 from trtlab.units import bytes_from_text, ints_from_text, shapes_from_text
 
 if TYPE_CHECKING:
-    from trtlab.record import LayerProfile, Measurement, Plan, Point
+    from trtlab.record import LayerProfile, Measurement, Plan, Point, WorkspacePoint
     from trtlab.worker import Progress
 
 
@@ -69,7 +69,9 @@ def _inspect(options: argparse.Namespace) -> Answer:
     with progress_line() as progress:
         model = _model(options, progress)
         shapes = _shapes(options)
-        found = inspect(model, batch=options.batch, shapes=shapes, progress=progress)
+        found = inspect(
+            model, batch=options.batch, shapes=shapes, backend=options.backend, progress=progress
+        )
     cost = found.total
     data = {
         "schema_version": 1,
@@ -78,6 +80,9 @@ def _inspect(options: argparse.Namespace) -> Answer:
         "ops": found.ops,
         "total": cost,
         "nodes": found.costs,
+        "backend": found.backend,
+        "verdicts": found.verdicts,
+        "refusal": found.refusal,
     }
     cells = tuple(
         (c.node, c.op, *(("n/a" if v is None else f"{v:,}") for v in
@@ -91,16 +96,18 @@ def _inspect(options: argparse.Namespace) -> Answer:
 
 def _build(options: argparse.Namespace) -> Answer:
     from trtlab.verbs.build import build
+    from trtlab.views.tables import plan_table
 
     with progress_line() as progress:
         plan = build(
             _model(options, progress),
-            backend=options.backend,
-            optimization_level=options.optimization_level,
-            provider=options.provider,
+            batch=_ints(options.batch),
+            shapes=_ranges(options),
             progress=progress,
+            **_build_settings(options),
         )
-    return Answer({"schema_version": 1, **_plan_data(plan)}, repr(plan))
+    layers = f"\n\n{plan_table(plan).text()}" if options.layers else ""
+    return Answer({"schema_version": 1, **_plan_data(plan)}, repr(plan) + layers)
 
 
 def _plan_data(plan: Plan) -> dict[str, Any]:
@@ -108,14 +115,20 @@ def _plan_data(plan: Plan) -> dict[str, Any]:
         "model": plan.model.name,
         "precision": plan.model.recipe,
         "backend": plan.config.backend,
-        "target": plan.config.provider,
+        "target": plan.config.target_text,
         "optimization_level": plan.config.optimization_level,
+        "workspace_bytes": plan.config.workspace_bytes,
+        "profiles": plan.config.profiles,
+        "flags": plan.config.flags,
         "plan": plan.hash,
         "plan_bytes": plan.plan_bytes,
         "build_seconds": plan.build_seconds,
         "peak_rss_bytes": plan.peak_rss_bytes,
+        "memory": plan.memory,
+        "streams": plan.streams,
         "layers": plan.layers,
         "messages": plan.messages,
+        "caveats": plan.caveats,
         "environment": plan.environment,
     }
 
@@ -211,6 +224,52 @@ def _profile_data(profile: LayerProfile) -> dict[str, Any]:
     }
 
 
+def _workspace(options: argparse.Namespace) -> Answer:
+    from trtlab.record import SweepResult
+    from trtlab.verbs.workspace import DEFAULT_LIMITS, workspace
+    from trtlab.views.report import report
+    from trtlab.views.tables import workspace_table
+
+    target = _target(options.output)
+    with progress_line() as progress:
+        curve = workspace(
+            _model(options, progress),
+            limits=options.limits.split(",") if options.limits else DEFAULT_LIMITS,
+            backend=options.backend,
+            target=options.target and options.target.split(","),
+            batch=_ints(options.batch),
+            shapes=_ranges(options),
+            quick=options.quick,
+            progress=progress,
+            on_point=progress.on_limit,
+        )
+    title = f"{curve.model.name}: workspace"
+    error = None
+    if target:
+        error = _error_of(lambda: report(SweepResult(()), target, workspaces=[curve], title=title))
+    data = {
+        "schema_version": 1,
+        "model": curve.model.name,
+        "precision": curve.model.recipe,
+        "backend": curve.config.backend,
+        "target": curve.config.target_text,
+        "smallest_bytes": curve.smallest_bytes,
+        "failing_bytes": curve.failing_bytes,
+        "engines": curve.engines,
+        "points": [
+            {**_fields(p), "latency_ms": p.measurement.median_ms if p.measurement else None}
+            for p in curve.points
+        ],
+        "environment": curve.environment,
+    }
+    text = f"{curve!r}\n\n{workspace_table(curve).text()}"
+    return Answer(data, text, _unsaved(curve.caveats), error)
+
+
+def _fields(point: WorkspacePoint) -> dict[str, Any]:
+    return {f.name: getattr(point, f.name) for f in fields(point) if f.name != "measurement"}
+
+
 def _sweep(options: argparse.Namespace) -> Answer:
     from trtlab.errors import ERRORS_BY_NAME
     from trtlab.verbs.load import load, with_dynamic_batch
@@ -228,10 +287,13 @@ def _sweep(options: argparse.Namespace) -> Answer:
             batch=_ints(options.batch),
             streams=_ints(options.streams) or 1,
             threads=_ints(options.threads),
-            optimization_level=options.optimization_level
-            and options.optimization_level.split(","),
+            optimization_level=[_level(text) for text in options.optimization_level.split(",")]
+            if options.optimization_level
+            else None,
             backend=options.backend,
             provider=options.provider,
+            workspace=options.workspace and options.workspace.split(","),
+            target=options.target and options.target.split(","),
             shapes=_shapes(options),
             activation_cap=_cap(options),
             seed=options.seed,
@@ -428,15 +490,72 @@ def _model(options: argparse.Namespace, progress: Progress) -> Any:
 
 
 def _built(options: argparse.Namespace, progress: Progress) -> Plan:
+    """Build what is then run: for just these shapes, by a backend that can run it here."""
+    from trtlab.spec import TENSORRT
     from trtlab.verbs.build import build
+    from trtlab.verbs.choose import backend_for
 
-    return build(
-        _model(options, progress),
-        backend=options.backend,
-        optimization_level=options.optimization_level,
-        provider=options.provider,
-        progress=progress,
-    )
+    settings = _build_settings(options)
+    settings["backend"] = settings["backend"] or backend_for("run")
+    if settings["backend"] in TENSORRT:
+        settings |= {"batch": options.batch, "shapes": _shapes(options)}
+    return build(_model(options, progress), progress=progress, **settings)
+
+
+def _build_settings(options: argparse.Namespace) -> dict[str, Any]:
+    pools = dict(_pool(text) for text in options.memory_pool)
+    return {
+        "backend": options.backend,
+        "target": options.target and options.target.split(","),
+        "workspace": options.workspace,
+        "optimization_level": _level(options.optimization_level),
+        "provider": options.provider,
+        "memory_pools": pools,
+        "avg_timing_iterations": options.avg_timing,
+        "tactic_sources": options.tactic_sources and options.tactic_sources.split(","),
+        "max_num_tactics": options.max_tactics,
+        "flags": options.flag,
+        "tf32": options.tf32,
+        "hardware_compatibility": options.hardware_compatibility,
+        "dla_core": options.dla_core,
+        "aux_streams": options.aux_streams,
+        "plugin_libraries": options.plugin,
+        "timing_cache": options.timing_cache,
+        "profiling_verbosity": options.verbosity,
+    }
+
+
+def _level(text: str | None) -> str | int | None:
+    """TensorRT's levels are numbers, ONNX Runtime's are names."""
+    return int(text) if text and text.isdecimal() else text
+
+
+def _pool(text: str) -> tuple[str, str]:
+    name, colon, size = text.rpartition(":")
+    if not colon:
+        raise SpecError(f"{text!r} is no memory pool.", hint="Write TACTIC_DRAM:1GiB.")
+    return name, size
+
+
+def _ranges(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the shapes of a build: one of each input, or smallest, optimal and largest."""
+    parts = [options.min_shapes, options.opt_shapes, options.max_shapes]
+    if options.shapes and any(parts):
+        raise SpecError(
+            "Give --shapes, or --min-shapes, --opt-shapes and --max-shapes.",
+            hint="--shapes builds for just these.",
+        )
+    if not any(parts):
+        return _shapes(options)
+    if not all(parts):
+        raise SpecError(
+            "A range needs all of --min-shapes, --opt-shapes and --max-shapes.",
+            hint="Write each as x:8x3x224x224.",
+        )
+    smallest, best, largest = (shapes_from_text(part) for part in parts)
+    if not set(smallest) == set(best) == set(largest):
+        raise SpecError("The three shapes name different inputs.", hint="Name each in all three.")
+    return {name: (smallest[name], best[name], largest[name]) for name in smallest}
 
 
 def _shapes(options: argparse.Namespace) -> dict[str, tuple[int, ...]]:
@@ -482,9 +601,12 @@ def parser() -> argparse.ArgumentParser:
     command = add("inspect", _inspect, "say what a model is made of, with FLOP and bytes per node")
     _model_arguments(command)
     _shape_arguments(command)
+    command.add_argument("--backend", help="tensorrt or tensorrt_rtx: ask which nodes it takes")
     command = add("build", _build, "build a plan")
     _model_arguments(command)
     _build_arguments(command)
+    _range_arguments(command)
+    command.add_argument("--layers", action="store_true", help="also list the plan's layers")
     command = add("bench", _bench, "measure latency, throughput and memory")
     _model_arguments(command)
     _build_arguments(command)
@@ -500,6 +622,16 @@ def parser() -> argparse.ArgumentParser:
     _build_arguments(command)
     _shape_arguments(command)
     _run_arguments(command)
+    command = add(
+        "workspace", _workspace, "find out what the limit of TensorRT's workspace changes"
+    )
+    _model_arguments(command)
+    command.add_argument("--limits", metavar="16MiB,…", help="default: 1MiB to 1GiB by fours")
+    command.add_argument("--backend", help="tensorrt or tensorrt_rtx; default: the first that can")
+    command.add_argument("--target", metavar="sm89,…", help="default: the GPU here, else sm89")
+    _range_arguments(command)
+    command.add_argument("--quick", action="store_true", help="short windows where plans run")
+    command.add_argument("-o", "--output", metavar="FILE", help="also write an HTML report")
     command = add("sweep", _sweep, "measure every combination of settings; finished ones are kept")
     command.add_argument("models", nargs="+", metavar="MODEL")
     command.add_argument("--batch", metavar="1,8,32", help="batch sizes")
@@ -508,7 +640,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--optimization-level", metavar="LEVELS", help=f"of {','.join(OPTIMIZATION_LEVELS)}"
     )
-    command.add_argument("--backend", help="default: the first that can")
+    command.add_argument("--backend", help="default: the first that can run here")
+    command.add_argument("--workspace", metavar="16MiB,…", help="TensorRT: workspace limits")
+    command.add_argument("--target", metavar="sm89,…", help="TensorRT: GPUs to build for")
     _provider_argument(command)
     _shapes_argument(command)
     _memory_and_seed_arguments(command)
@@ -539,9 +673,36 @@ def _model_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _build_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--backend", help="default: the first that can build here")
-    command.add_argument("--optimization-level", choices=OPTIMIZATION_LEVELS, help="default: all")
+    command.add_argument("--backend", help="tensorrt, tensorrt_rtx or onnxruntime; default: the "
+                         "first that can")  # fmt: skip
+    command.add_argument(
+        "--optimization-level", metavar="LEVEL",
+        help=f"TensorRT: 0 to 5; ONNX Runtime: {', '.join(OPTIMIZATION_LEVELS)}",
+    )  # fmt: skip
     _provider_argument(command)
+    tensorrt = command.add_argument_group("TensorRT", "names are TensorRT's own")
+    add = tensorrt.add_argument
+    add("--target", metavar="sm89,…", help="GPUs to build for; default: the one here, else sm89")
+    add("--workspace", metavar="SIZE", help="limit of the workspace, as in 256MiB")
+    add("--memory-pool", metavar="NAME:SIZE", action="append", default=[], help="another pool")
+    add("--flag", metavar="NAME", action="append", default=[], help="a builder flag")
+    add("--tf32", action=argparse.BooleanOptionalAction, help="may FP32 be rounded to TF32?")
+    add("--avg-timing", metavar="N", type=int, help="runs to average a tactic's timing over")
+    add("--tactic-sources", metavar="NAMES", help="where tactics may come from")
+    add("--max-tactics", metavar="N", type=int, help="most tactics to try for a layer")
+    add("--hardware-compatibility", metavar="LEVEL", help="such as AMPERE_PLUS")
+    add("--dla-core", metavar="N", type=int, help="DLA core to use, with the GPU for the rest")
+    add("--aux-streams", metavar="N", type=int, help="most streams beside the main one")
+    add("--plugin", metavar="FILE", action="append", default=[], help="library to load: runs it")
+    add("--no-timing-cache", dest="timing_cache", action="store_false", help="keep no timings")
+    add("--verbosity", choices=VERBOSITIES, default="DETAILED", help="what the plan tells")
+
+
+def _range_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--batch", metavar="1,8,32", help="batch: smallest, optimal, largest")
+    _shapes_argument(command)
+    for name in ("min", "opt", "max"):
+        command.add_argument(f"--{name}-shapes", metavar="x:8x3x224x224,…")
 
 
 def _provider_argument(command: argparse.ArgumentParser) -> None:

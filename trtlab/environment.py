@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import os
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -87,6 +89,72 @@ def _nvidia() -> tuple[str | None, str | None]:
         return None, None
     name, _, driver = said.stdout.partition("\n")[0].rpartition(", ")
     return name or None, driver or None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuState:
+    """What CUDA's driver says of the first GPU that this process may use.
+
+    Attributes:
+        compute_capability: Such as ``(8, 9)``; None without a usable GPU.
+        memory_bytes: Of the whole GPU, None without a usable one.
+        cuda_version: The CUDA version that the driver supports, such as ``(13, 0)``.
+        reason: Why there is no usable GPU; empty if there is one.
+    """
+
+    compute_capability: tuple[int, int] | None = None
+    memory_bytes: int | None = None
+    cuda_version: tuple[int, int] | None = None
+    reason: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a GPU to run on."""
+        return not self.reason
+
+
+# cuda.h: CUresult and CUdevice_attribute.
+_CUDA_ERRORS = {
+    3: "the driver is not initialised",
+    34: "the driver found is a stub without a GPU behind it",
+    100: "the driver sees no GPU (is CUDA_VISIBLE_DEVICES set?)",
+    803: "driver and kernel module are of different versions: restart the machine",
+    804: "the driver is too old for this CUDA",
+    999: "the driver failed for an unknown reason",
+}
+_MAJOR, _MINOR = 75, 76
+
+
+@functools.cache
+def gpu_state() -> GpuState:
+    """Ask CUDA's driver library, which heeds CUDA_VISIBLE_DEVICES and makes no context for this.
+
+    By ctypes, so that it needs no package and can name what is missing. Numbers are those of
+    ``cuda.h``, unchanged since CUDA 5.
+    """
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return GpuState(reason="no NVIDIA driver is installed")
+    version_number, count = ctypes.c_int(), ctypes.c_int()
+    found = driver.cuDriverGetVersion(ctypes.byref(version_number)) == 0
+    cuda = divmod(version_number.value // 10, 100) if found else None
+    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    if failed or count.value == 0:
+        code = failed or 100
+        reason = _CUDA_ERRORS.get(code, f"the driver answers with CUDA error {code}")
+        return GpuState(cuda_version=cuda, reason=reason)
+    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    size = ctypes.c_size_t()
+    failed = (
+        driver.cuDeviceGet(ctypes.byref(device), 0)
+        or driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device)
+        or driver.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device)
+        or driver.cuDeviceTotalMem_v2(ctypes.byref(size), device)
+    )
+    if failed:
+        return GpuState(cuda_version=cuda, reason=f"the driver answers with CUDA error {failed}")
+    return GpuState((major.value, minor.value), size.value, cuda)
 
 
 @functools.cache

@@ -6,7 +6,8 @@ TrtlabError                 what happened and where; ``hint`` says what to do
 ├── BackendUnavailableError the backend's package or device is missing here
 ├── UnsupportedError        asked for something that this backend cannot do
 ├── BuildError              the build failed
-│   └── ParseError          the backend does not accept the model
+│   ├── ParseError          the backend does not accept the model
+│   └── WorkspaceTooSmall   TensorRT's workspace limit is below what it needs
 ├── PlanError               a plan cannot be loaded here
 ├── ExecutionError          a job failed while running
 │   ├── WorkerCrashed       the worker process ended on its own
@@ -18,6 +19,8 @@ TrtlabError                 what happened and where; ``hint`` says what to do
 """
 
 from __future__ import annotations
+
+import re
 
 
 class TrtlabError(Exception):
@@ -61,6 +64,16 @@ class BuildError(TrtlabError):
 
 class ParseError(BuildError):
     """The backend does not accept the model."""
+
+
+class WorkspaceTooSmall(BuildError):  # noqa: N818 - the name says what happened
+    """TensorRT's workspace limit is below what it needs."""
+
+    @property
+    def asked_bytes(self) -> int | None:
+        """What TensorRT asked for, None if it did not say."""
+        found = re.search(r"Requested size was (\d+) bytes", self.details)
+        return int(found[1]) if found else None
 
 
 class PlanError(TrtlabError):

@@ -30,11 +30,11 @@ from trtlab.codec import from_json, to_json
 from trtlab.environment import machine_id
 from trtlab.errors import JobCancelled, PlanError, RecordError, StoreError
 from trtlab.model.types import Graph, Model
-from trtlab.record import SCHEMA_VERSION, LayerProfile, Measurement, Plan
+from trtlab.record import SCHEMA_VERSION, LayerProfile, Measurement, Plan, WorkspaceCurve
 from trtlab.units import bytes_from_text
 
-Record = Plan | Measurement | LayerProfile
-T = TypeVar("T", Plan, Measurement, LayerProfile)
+Record = Plan | Measurement | LayerProfile | WorkspaceCurve
+T = TypeVar("T", Plan, Measurement, LayerProfile, WorkspaceCurve)
 R = TypeVar("R", bound=Record)
 
 INDEX_VERSION = 1
@@ -42,7 +42,7 @@ _DAY_SECONDS = 86_400
 _LOCK_POLL_SECONDS = 0.1
 _LARGEST_RECORD = 64 * 2**20
 DEFAULT_PLAN_LIMIT = 4 * 2**30
-_KINDS: dict[str, type[Any]] = {k.kind: k for k in (Plan, Measurement, LayerProfile)}
+_KINDS: dict[str, type[Any]] = {k.kind: k for k in (Plan, Measurement, LayerProfile, WorkspaceCurve)}
 _SCHEMA = """
 CREATE TABLE records (
     id TEXT PRIMARY KEY, key TEXT NOT NULL, kind TEXT NOT NULL, created TEXT NOT NULL
@@ -82,7 +82,7 @@ class Store:
         self.home = home or home_folder()
         self._plan_limit = bytes_from_text(os.environ.get("TRTLAB_PLAN_LIMIT", DEFAULT_PLAN_LIMIT))
         with _disk_errors(self.home):
-            for folder in ("records", "plans", "graphs", "models", "scratch"):
+            for folder in ("records", "plans", "graphs", "models", "timings", "scratch"):
                 (self.home / folder).mkdir(parents=True, exist_ok=True)
             self._clear_scratch()
         self._index_path = self.home / "index.sqlite"
@@ -196,6 +196,24 @@ class Store:
             self._plan_path(plan_hash).unlink(missing_ok=True)
             index.execute("DELETE FROM plans WHERE hash = ?", (plan_hash,))
 
+    def copy_timing_cache(self, key: str, target: Path) -> None:
+        """Copy the tactic timings kept under ``key`` to ``target``, where there are any."""
+        kept = self._timings_path(key)
+        if kept.is_file():
+            with _disk_errors(self.home):
+                shutil.copyfile(kept, target)
+
+    def put_timing_cache(self, key: str, file: Path) -> None:
+        """Move a file with tactic timings into the store.
+
+        Of two builds at once the later one stays: timings lost that way are only measured again.
+
+        Raises:
+            StoreError: the disk is full or not writable.
+        """
+        with _disk_errors(self.home):
+            file.replace(self._timings_path(key))
+
     def _mark_used(self, plan_hash: str, size: int) -> None:
         now = datetime.now(UTC).isoformat()
         with self._index() as index:
@@ -300,6 +318,9 @@ class Store:
 
     def _plan_path(self, plan_hash: str) -> Path:
         return self.home / "plans" / plan_hash[:2] / f"{plan_hash}.plan"
+
+    def _timings_path(self, key: str) -> Path:
+        return self.home / "timings" / f"{key}.cache"
 
     def _graph_path(self, model_hash: str) -> Path:
         return self.home / "graphs" / f"{model_hash}.json"

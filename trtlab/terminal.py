@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING
 from trtlab.model.printing import printable
 
 if TYPE_CHECKING:
-    from trtlab.record import Point
+    from trtlab.record import Point, WorkspacePoint
+
+
+_BAR_ROOM = 34
+"""Columns that counts, a short bar and the time take behind a phase's name."""
 
 
 def say(text: str) -> None:
@@ -65,6 +69,12 @@ class Bar:
         self._clear()
         say(f"[{done}/{total}] {label}, streams {point.run.streams}: {words}{stored}")
 
+    def on_limit(self, point: WorkspacePoint) -> None:
+        """Take a finished build of a workspace curve."""
+        outcome = "builds" if point.plan is not None else "fails"
+        self._clear()
+        say(f"workspace {point.limit_text}: {outcome}")
+
     def last_words(self) -> str:
         """Return how far a sweep came, or nothing when no point was finished."""
         if not self._done:
@@ -88,6 +98,9 @@ class Bar:
 
         while not self._stop.wait(0.2):
             phase, done, total = self._state
+            room = max(20, shutil.get_terminal_size().columns - len(self._point) - _BAR_ROOM)
+            if len(phase) > room:
+                phase = f"…{phase[1 - room :]}"  # the innermost of nested phases stands last
             if not phase or time.monotonic() - self._began < 1:
                 continue
             elapsed = time.monotonic() - self._phase_began

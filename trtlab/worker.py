@@ -12,6 +12,7 @@ is killing: the only thing that stops a native call.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import inspect
 import os
@@ -390,6 +391,13 @@ def _run_request(request: _Request, send: Callable[[_Reply], None]) -> _Reply:
         text = traceback.format_exc()
         if "bad_alloc" in str(error) or "Failed to allocate memory" in str(error):
             return _out_of_memory(text)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _error_reply(
+                "StoreError",
+                "The disk that holds the store is full.",
+                "Free some space, or set TRTLAB_HOME to a folder on another disk.",
+                text,
+            )
         return _error_reply(
             "ExecutionError",
             f"The job failed: {type(error).__name__}: {error}",

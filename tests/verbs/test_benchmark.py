@@ -29,7 +29,7 @@ def test_the_job_takes_its_samples_from_the_loop_that_is_benchmarked(monkeypatch
         return samples
 
     monkeypatch.setattr(sampling, "timed_calls", spy)
-    plan = trtlab.build("zoo:digits")
+    plan = trtlab.build("zoo:digits", backend="onnxruntime")
     specs = []
 
     def here(job, spec, **_settings):
@@ -87,7 +87,7 @@ def test_a_clean_run_carries_no_caveat():
 
 
 def test_a_damaged_plan_is_built_anew():
-    plan = trtlab.build("zoo:digits")
+    plan = trtlab.build("zoo:digits", backend="onnxruntime")
     path = Store().plan_path(plan.hash)
     for damage in (b"x" * plan.plan_bytes, b"short"):
         path.write_bytes(damage)
@@ -105,7 +105,7 @@ def test_no_telemetry_is_collected_while_measuring(tmp_path, monkeypatch):
 
 
 def test_two_measurements_at_once_wait_for_each_other():
-    plan = trtlab.build("zoo:digits")
+    plan = trtlab.build("zoo:digits", backend="onnxruntime")
     store, cancel = Store(), threading.Event()
     with store.measuring("cpu", None):
         threading.Timer(0.3, cancel.set).start()

@@ -106,10 +106,10 @@ def test_default_threads_are_said_to_be_so():
 def test_settings_have_a_column_only_where_points_differ_in_them():
     m = steady(1, 2.0)
     gpu = replace(m, build=BuildConfig(provider="cuda"), run=RunConfig(batch=1, seed=3))
-    assert not {"Provider", "Seed", "Threads"} & set(sweep_table([point(m)]).heads)
+    assert not {"Target", "Seed", "Threads"} & set(sweep_table([point(m)]).heads)
     assert sweep_table([]).rows == ()
     table = sweep_table([point(m), point(gpu)])
-    assert table.rows[1][table.heads.index("Provider")] == "CUDA"
+    assert table.rows[1][table.heads.index("Target")] == "CUDA"
     assert table.rows[1][table.heads.index("Seed")] == "3"
 
 

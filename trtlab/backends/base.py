@@ -11,18 +11,31 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
-from trtlab.errors import SpecError
+from trtlab.errors import SpecError, UnsupportedError
+from trtlab.model.types import Tensor
 from trtlab.record import BuilderMemory, BuilderMessage, EngineLayer, LayerTiming, TimeKind
-from trtlab.spec import BuildConfig, Caveat, RunConfig
+from trtlab.spec import TENSORRT, BuildConfig, Caveat, RunConfig
 from trtlab.worker import Progress
 
 if TYPE_CHECKING:
     import numpy as np
 
-NAMES = ("onnxruntime",)
+NAMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")
 """The backends there are, in the order that *auto* tries them."""
+
+_MODULES = {
+    "tensorrt": "trtlab.backends.tensorrt.backend",
+    "tensorrt_rtx": "trtlab.backends.tensorrt.backend",
+    "onnxruntime": "trtlab.backends.onnxruntime",
+}
+
+RECIPES = ("fp32", "fp16", "bf16", "int8", "fp8", "int8-weights", "int4-weights", "qdq")
+"""The precision recipes that a backend is asked about."""
+
+TIMING_CACHE = "timing.cache"
+"""File in a job's folder with tactic timings: of earlier builds before, of this one after."""
 
 Feeds = Mapping[str, "np.ndarray"]
 
@@ -46,12 +59,38 @@ class Abilities:
 
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
-    """What ``trtlab doctor`` shows of a backend: version, devices, abilities by recipe."""
+    """What ``trtlab doctor`` shows of a backend.
+
+    Attributes:
+        targets: What it can build for: ``cpu``, ``cuda``; for TensorRT ``current``, ``sm89`` …
+        inspect: Whether the layers of what it built can be listed here.
+        abilities: Building and running, by recipe.
+    """
 
     name: str
     version: str | None
-    providers: tuple[str, ...]
+    targets: tuple[str, ...]
+    inspect: Ability
     abilities: Mapping[str, Abilities]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a parser does not take a model.
+
+    Attributes:
+        index: Of the node in the graph, or -1 where it is about the whole model.
+        node: Its name, which may be empty.
+        while_importing: Importing a node ends at the first failure, so that later nodes were not
+            looked at. False: its operator check, which looks at every node.
+    """
+
+    index: int
+    node: str
+    op: str
+    reason: str
+    hint: str
+    while_importing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +118,7 @@ class LayerTimes:
     Attributes:
         repacked_bytes: Weights that the backend copied into an order of its own.
         activations_bytes: Most that intermediate results took at once; bound outputs not counted.
+        caveats: What one must know to read the times.
     """
 
     kind: TimeKind
@@ -86,6 +126,22 @@ class LayerTimes:
     runs_ns: Sequence[int]
     repacked_bytes: int | None
     activations_bytes: int | None
+    caveats: tuple[Caveat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBytes:
+    """What one stream needs on the GPU, in bytes; None where the backend does not say.
+
+    Attributes:
+        activations: Its execution context's memory, as the builder reports it.
+        weights: The engine's weights, as the builder reports them; shared by all streams.
+        io: Its buffers for inputs and outputs.
+    """
+
+    activations: int | None
+    weights: int | None
+    io: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +149,18 @@ class Bound:
     """One stream's call with its buffers bound beforehand.
 
     Attributes:
+        call: Runs once. A ``sampling.EventTimed`` one measures itself on the GPU.
         output_bytes: Size of the outputs. Inputs are the caller's arrays, shared by all streams.
         first_call_ns: Binding runs the model once; this is what that took.
+        device_bytes: What it needs on the GPU, None where that is not known.
+        caveats: What could not be done as asked.
     """
 
     call: Callable[[], object]
     output_bytes: int
     first_call_ns: int
+    device_bytes: DeviceBytes | None = None
+    caveats: tuple[Caveat, ...] = ()
 
 
 class Engine(Protocol):
@@ -126,10 +187,20 @@ class Backend(Protocol):
         """Say what can be done here, by trying to load the backend's library."""
         ...
 
-    def build(self, model: Path, config: BuildConfig, folder: Path, progress: Progress) -> Built:
+    def build(
+        self, model: Path, is_network: bool, config: BuildConfig, folder: Path, progress: Progress
+    ) -> Built:
         """Build a plan file in ``folder``.
 
+        Args:
+            model: An ONNX file; with ``is_network`` the source text of a network function.
+            is_network: Whether the caller gave a function instead of a model.
+            config: The settings.
+            folder: Where to write.
+            progress: Called with phase, steps done and steps in all.
+
         Raises:
+            SpecError, UnsupportedError: what is asked for cannot be done, found before building.
             BuildError, ParseError: the builder refused the model.
             BackendUnavailableError: the library or device is missing.
         """
@@ -163,6 +234,27 @@ class Backend(Protocol):
         ...
 
 
+class NetworkBackend(Backend, Protocol):
+    """A backend with a parser that can be asked, and a network definition API: TensorRT."""
+
+    def rejections(self, model: Path, progress: Progress) -> tuple[Rejection, ...]:
+        """Return what the parser says against a model; empty if it takes all of it.
+
+        Raises:
+            BackendUnavailableError: the library is missing.
+        """
+        ...
+
+    def network_tensors(self, source: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Run a network function; return inputs and outputs of the network it defines.
+
+        Raises:
+            BuildError: the function failed.
+            BackendUnavailableError: the library is missing.
+        """
+        ...
+
+
 def backend(name: str) -> Backend:
     """Return the backend of that name.
 
@@ -174,5 +266,21 @@ def backend(name: str) -> Backend:
             f"There is no backend called {name!r}.", hint=f"Choose one of {', '.join(NAMES)}."
         )
     # By name, so that backends may import this module without a cycle.
-    made: Backend = importlib.import_module(f"trtlab.backends.{name}").Backend()
+    made: Backend = importlib.import_module(_MODULES[name]).Backend(name)
     return made
+
+
+def network_backend(name: str) -> NetworkBackend:
+    """Return the backend of that name if it is TensorRT.
+
+    Raises:
+        SpecError: there is no such backend.
+        UnsupportedError: it is not TensorRT.
+    """
+    made = backend(name)
+    if name not in TENSORRT:
+        raise UnsupportedError(
+            f"{name} does not say which nodes it supports, and takes no network functions.",
+            hint=f"Choose backend {' or '.join(TENSORRT)}.",
+        )
+    return cast("NetworkBackend", made)

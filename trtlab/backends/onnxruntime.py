@@ -8,11 +8,9 @@ this processor only, so plans are keyed by machine.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import io
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtlab.backends.base import (
+    RECIPES,
     Abilities,
     Ability,
     BackendStatus,
@@ -28,7 +27,7 @@ from trtlab.backends.base import (
     Feeds,
     LayerTimes,
 )
-from trtlab.environment import version
+from trtlab.environment import gpu_state, version
 from trtlab.errors import (
     BackendUnavailableError,
     BuildError,
@@ -84,13 +83,13 @@ _NOT_ON_CPU = {
         False, "ONNX Runtime's CPU has no BF16 convolution.", "Run on a GPU (provider cuda)."
     ),
 }
-_RECIPES = ("fp32", "fp16", "bf16", "int8", "fp8", "int8-weights", "int4-weights", "qdq")
 
 
 class Backend:
     """Builds optimised models and runs them on the CPU or, with onnxruntime-gpu, on CUDA."""
 
-    name = "onnxruntime"
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def status(self) -> BackendStatus:
         """Say what can be done here, by importing the library and asking for its providers."""
@@ -98,22 +97,31 @@ class Backend:
             ort = _import()
         except BackendUnavailableError as error:
             no = Ability(False, error.message, error.hint)
-            return BackendStatus(self.name, None, (), {r: Abilities(no, no) for r in _RECIPES})
+            return BackendStatus(self.name, None, (), no, {r: Abilities(no, no) for r in RECIPES})
         # Of all that this ONNX Runtime was built with, those that are used here and have a device.
         found = [p for p in ort.get_available_providers() if p in _PROVIDERS.values()]
-        cuda = _PROVIDERS["cuda"] in found and _sees_gpu()
-        providers = tuple(p for p in found if cuda or p != _PROVIDERS["cuda"])
+        cuda = _PROVIDERS["cuda"] in found and gpu_state().usable
+        targets = tuple(n for n, p in _PROVIDERS.items() if p in found and (cuda or n != "cuda"))
         abilities = {}
-        for recipe in _RECIPES:
+        for recipe in RECIPES:
             run = _YES if cuda else _NOT_ON_CPU.get(recipe, _YES)
             run = _NO_FP8 if recipe == "fp8" else run
             build = run if recipe in ("bf16", "fp8") else _YES
             abilities[recipe] = Abilities(build, run)
         distribution = version("onnxruntime-gpu") or version("onnxruntime")
-        return BackendStatus(self.name, distribution or str(ort.__version__), providers, abilities)
+        return BackendStatus(
+            self.name, distribution or str(ort.__version__), targets, _YES, abilities
+        )
 
-    def build(self, model: Path, config: BuildConfig, folder: Path, progress: Progress) -> Built:
+    def build(
+        self, model: Path, is_network: bool, config: BuildConfig, folder: Path, progress: Progress
+    ) -> Built:
         """Optimise ``model`` and dump the result; see ``base.Backend.build``."""
+        if is_network:
+            raise UnsupportedError(
+                "ONNX Runtime takes ONNX models, no network functions.",
+                hint="Choose backend tensorrt or tensorrt_rtx.",
+            )
         ort = _import()
         target = folder / "optimised.onnx"
         options = ort.SessionOptions()
@@ -252,17 +260,6 @@ def _import() -> Any:
         ) from error
     ort.set_default_logger_severity(2)
     return ort
-
-
-def _sees_gpu() -> bool:
-    """Ask CUDA's driver, which heeds CUDA_VISIBLE_DEVICES and makes no context for this."""
-    count = ctypes.c_int()
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))  # error codes
-    return not failed and count.value > 0
 
 
 def _run_options(ort: Any, config: BuildConfig, run: RunConfig) -> Any:

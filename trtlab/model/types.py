@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 Dim = int | str | None
 """A dimension: a number, a named dynamic axis, or None when nothing is known about it."""
@@ -55,7 +56,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """An ONNX file and what identifies it.
+    """An ONNX file, or the source of a network function, and what identifies it.
 
     Attributes:
         name: What people call it: ``zoo:resnet50`` or the file's name without its ending.
@@ -64,10 +65,12 @@ class Model:
             its weights inside or beside it has the same hash.
         inputs: Graph inputs that are not initialisers, with named dynamic axes.
         outputs: Graph outputs.
-        opset: Version of the default operator set.
+        opset: Version of the default operator set; this and the next three are None for a
+            network function.
         ir_version: ONNX IR version of the file.
         parameters: Number of weight elements.
         weight_bytes: Bytes of all weights.
+        source: ``onnx``, or ``network`` for a function over TensorRT's network definition API.
         external_files: Files with weights, relative to the model's folder; usually none.
         stamp: What tells whether the files changed since: inode, size and time of each.
         recipe: The precision recipe that made it; ``fp32`` as opened.
@@ -79,10 +82,11 @@ class Model:
     hash: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    opset: int
-    ir_version: int
-    parameters: int
-    weight_bytes: int
+    opset: int | None
+    ir_version: int | None
+    parameters: int | None
+    weight_bytes: int | None
+    source: Literal["onnx", "network"] = "onnx"
     external_files: tuple[str, ...] = ()
     stamp: str = ""
     recipe: str = "fp32"

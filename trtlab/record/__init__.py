@@ -19,8 +19,12 @@ from trtlab.record.layers import LayerProfile as LayerProfile
 from trtlab.record.layers import LayerTiming as LayerTiming
 from trtlab.record.layers import TimeKind as TimeKind
 from trtlab.record.measurement import Contents as Contents
+from trtlab.record.measurement import DeviceMemory as DeviceMemory
+from trtlab.record.measurement import GpuConditions as GpuConditions
 from trtlab.record.measurement import HostMemory as HostMemory
 from trtlab.record.measurement import Measurement as Measurement
+from trtlab.record.measurement import Parts as Parts
+from trtlab.record.measurement import Spread as Spread
 from trtlab.record.measurement import WarmUp as WarmUp
 from trtlab.record.measurement import Window as Window
 from trtlab.record.plan import BuilderMemory as BuilderMemory
@@ -31,3 +35,5 @@ from trtlab.record.plan import Plan as Plan
 from trtlab.record.plan import Severity as Severity
 from trtlab.record.sweep import Point as Point
 from trtlab.record.sweep import SweepResult as SweepResult
+from trtlab.record.workspace import WorkspaceCurve as WorkspaceCurve
+from trtlab.record.workspace import WorkspacePoint as WorkspacePoint

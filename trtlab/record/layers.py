@@ -40,7 +40,8 @@ TIME_WORDS: Mapping[TimeKind, str] = {
 class LayerTiming:
     """One layer's time in every profiled run, and the arena's state when it ran.
 
-    ``arena_bytes`` is what the activation arena had in use after the layer, None if not said.
+    ``type`` and ``provider`` are empty where the profiler does not tell them. ``arena_bytes`` is
+    what the activation arena had in use after the layer, None if not said.
     """
 
     name: str
@@ -103,7 +104,10 @@ class LayerProfile(Shown):
             ),
             ("kind of time", f"{TIME_WORDS[self.time_kind]}, profiled (measured); not a latency"),
             *(
-                (N_A if math.isnan(share) else f"{share:.1%}", f"{layer.name} ({layer.type})")
+                (
+                    N_A if math.isnan(share) else f"{share:.1%}",
+                    layer.name + (f" ({layer.type})" if layer.type else ""),
+                )
                 for share, layer in ranked[:5]
             ),
             *source_rows(self.source, self.environment),

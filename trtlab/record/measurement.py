@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from trtlab import stats
 from trtlab.codec import Int64Array
+from trtlab.device import Reading
 from trtlab.record.base import (
     Environment,
     ModelRef,
@@ -34,11 +35,43 @@ Contents = Literal["call", "compute", "compute+transfers"]
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What the latencies of a window are made of, call by call, by events on the GPU.
+
+    Attributes:
+        compute_ns: From the event before the engine's work to the one after it.
+        enqueue_ns: The host's clock around the enqueue call or graph launch. Not in the latency.
+        h2d_ns: Copying inputs to the GPU; None if the latency does not contain copies.
+        d2h_ns: Copying outputs from the GPU; None if the latency does not contain copies.
+    """
+
+    compute_ns: Int64Array
+    enqueue_ns: Int64Array
+    h2d_ns: Int64Array | None = None
+    d2h_ns: Int64Array | None = None
+
+    def latencies_ns(self) -> Int64Array:
+        """Return the latencies: compute, with the copies if there are any.
+
+        Raises:
+            ValueError: the parts differ in length.
+        """
+        if self.h2d_ns is None or self.d2h_ns is None:
+            return self.compute_ns
+        copied = zip(self.h2d_ns, self.compute_ns, self.d2h_ns, strict=True)
+        return Int64Array(h2d + compute + d2h for h2d, compute, d2h in copied)
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
-    """One measuring window: every call's latency (all streams) and the window's wall time."""
+    """One measuring window: every call's latency (all streams) and the window's wall time.
+
+    ``parts`` takes the latencies apart; None where the host's clock around the call took them.
+    """
 
     latencies_ns: Int64Array
     wall_ns: int
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +92,7 @@ class HostMemory:
         loaded: After loading the model.
         peak: Highest over the whole run (the kernel's high-water mark).
         weights: Bytes of the model's weights (from the model, exact); None where they lie on a
-            GPU, whose memory is not read yet.
+            GPU.
         repacked: Weights that the backend copied into an order of its own; None if not said.
         activations: Most that intermediate results took at once, from a profiled run of its own;
             None where that is not said, with several streams and under an activation cap.
@@ -107,6 +140,124 @@ class HostMemory:
         return rest if rest >= 0 else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceMemory:
+    """GPU memory of one configuration in bytes: four different numbers, never added up.
+
+    Attributes:
+        activations: What the execution contexts of all streams hold (builder).
+        weights: The engine's weights (builder).
+        plan: Size of the plan file.
+        io: Bytes of the buffers for inputs and outputs of all streams.
+        growth: How much less memory was free after the windows than before loading (measured).
+            Of the whole GPU: what other processes did meanwhile is in it.
+    """
+
+    activations: int | None = None
+    weights: int | None = None
+    plan: int | None = None
+    io: int | None = None
+    growth: int | None = None
+
+    def text(self) -> str:
+        """Return every number with its origin."""
+        return (
+            f"grew by {text_from_bytes(self.growth)} (measured, whole GPU); "
+            f"activations {text_from_bytes(self.activations)}, "
+            f"weights {text_from_bytes(self.weights)} (builder); "
+            f"plan {text_from_bytes(self.plan)}, "
+            f"inputs and outputs {text_from_bytes(self.io)} (sizes)"
+        )
+
+
+class Spread(NamedTuple):
+    """Smallest, median and largest of some readings."""
+
+    min: float
+    median: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        """Return the spread of the values, or None if there are none."""
+        return cls(min(values), stats.median(values), max(values)) if values else None
+
+
+BENIGN_REASONS = frozenset(
+    {"GpuIdle", "ApplicationsClocksSetting", "DisplayClockSetting", "SyncBoost"}
+)
+"""Reasons for a lower clock that are a setting or the want of work, not a lack of power or
+cooling."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuConditions:
+    """What the GPU's sensors said during the steady windows (NVML).
+
+    Attributes:
+        samples: How often they were read.
+        sm_clock_mhz: Clock of the multiprocessors.
+        memory_clock_mhz: Clock of the GPU's memory.
+        power_watts: Mean power of the whole board.
+        temperature_celsius: Highest temperature.
+        throttle_reasons: Why the clock was lower than it could be, by NVML's names; empty if
+            nothing held it down, None if that cannot be read.
+    """
+
+    samples: int
+    sm_clock_mhz: Spread | None = None
+    memory_clock_mhz: Spread | None = None
+    power_watts: float | None = None
+    temperature_celsius: float | None = None
+    throttle_reasons: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, readings: Sequence[Reading]) -> GpuConditions:
+        """Return what the readings say together."""
+        watts = [r.watts for r in readings if r.watts is not None]
+        celsius = [r.celsius for r in readings if r.celsius is not None]
+        reasons = [r.throttle_reasons for r in readings if r.throttle_reasons is not None]
+        return cls(
+            samples=len(readings),
+            sm_clock_mhz=Spread.of([r.sm_mhz for r in readings if r.sm_mhz is not None]),
+            memory_clock_mhz=Spread.of(
+                [r.memory_mhz for r in readings if r.memory_mhz is not None]
+            ),
+            power_watts=sum(watts) / len(watts) if watts else None,
+            temperature_celsius=max(celsius) if celsius else None,
+            throttle_reasons=tuple(sorted(frozenset().union(*reasons))) if reasons else None,
+        )
+
+    @property
+    def throttled_by(self) -> tuple[str, ...]:
+        """The reasons that are neither a setting nor idleness."""
+        return tuple(r for r in self.throttle_reasons or () if r not in BENIGN_REASONS)
+
+    def text(self) -> str:
+        """Return the readings in words."""
+        if self.throttle_reasons is None:
+            held = N_A
+        else:
+            held = ", ".join(self.throttle_reasons) or "nothing"
+        return (
+            f"SM clock {_clock_text(self.sm_clock_mhz)}, "
+            f"memory clock {_clock_text(self.memory_clock_mhz)}, "
+            f"power {_with_unit(self.power_watts, 'W')} on average, "
+            f"at most {_with_unit(self.temperature_celsius, '°C')}, "
+            f"clocks held down by: {held}; n {self.samples} (measured)"
+        )
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    return N_A if value is None else f"{text_from_number(value)} {unit}"
+
+
+def _clock_text(clock: Spread | None) -> str:
+    if clock is None:
+        return N_A
+    return f"{clock.median:,.0f} MHz ({clock.min:,.0f} to {clock.max:,.0f})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Measurement(Shown):
     """Latency, throughput and memory of one plan in one configuration.
@@ -116,7 +267,7 @@ class Measurement(Shown):
 
     Attributes:
         plan: Hash of the plan that ran.
-        provider: The ONNX Runtime execution provider that really ran it.
+        provider: What really ran it: ONNX Runtime's execution provider, or TensorRT.
         shapes: Input shapes that ran.
         contents: What a latency contains.
         stable: Whether three windows in a row agreed within 10 % in latency and throughput.
@@ -126,6 +277,8 @@ class Measurement(Shown):
             windows. Waiting is left out, so it resists a busy machine better than latency.
         other_load: Cores that *other* processes kept busy during the windows; None if unknown.
         energy_joules: Energy of one inference, None with the reason in ``energy_note``.
+        device_memory: Memory on the GPU; None for a run on the CPU.
+        gpu: The GPU's sensors during the steady windows, None where they were not read.
     """
 
     model: ModelRef
@@ -148,6 +301,8 @@ class Measurement(Shown):
     energy_joules: float | None
     energy_note: str
     environment: Environment
+    device_memory: DeviceMemory | None = None
+    gpu: GpuConditions | None = None
     caveats: tuple[Caveat, ...] = ()
     source: Source = "here"
     kind: ClassVar[str] = "measurement"
@@ -159,6 +314,7 @@ class Measurement(Shown):
         for window in self.windows:
             if not window.latencies_ns or window.wall_ns <= 0 or min(window.latencies_ns) <= 0:
                 raise ValueError("a window needs calls that took time")
+            _check_parts(window, self.contents)
         if self.batch is not None and self.batch < 1:
             raise ValueError(f"a batch of {self.batch} cannot be measured")
 
@@ -194,6 +350,12 @@ class Measurement(Shown):
             return None
         medians = [stats.median(w.latencies_ns) / 1e6 for w in self.steady]
         return interval.hull(stats.Interval(min(medians), max(medians)))
+
+    def part_ms(self, name: Literal["compute", "enqueue", "h2d", "d2h"]) -> float | None:
+        """Median of one part of the latency in milliseconds, or None if it was not measured."""
+        parts = [getattr(w.parts, f"{name}_ns") for w in self.steady if w.parts is not None]
+        samples = [ns for array in parts if array is not None for ns in array]
+        return stats.median(samples) / 1e6 if samples else None
 
     def percentile_ms(self, percent: float) -> float | None:
         """A latency percentile, or None when there are too few samples for it."""
@@ -239,11 +401,25 @@ class Measurement(Shown):
                 "throughput",
                 f"{text_from_number(self.throughput)} inf/s {text_from_interval(rate)} (measured)",
             ),
+            *self._parts_rows(),
             ("memory", self.memory.text()),
+            *([("GPU memory", self.device_memory.text())] if self.device_memory else []),
+            *([("GPU meanwhile", self.gpu.text())] if self.gpu else []),
             ("energy", self._energy_text()),
             *source_rows(self.source, self.environment),
             *caveat_rows(self.caveats),
         ]
+
+    def _parts_rows(self) -> list[tuple[str, str]]:
+        compute = self.part_ms("compute")
+        if compute is None:
+            return []
+        parts = [f"GPU compute {text_from_ms(compute)}"]
+        if (h2d := self.part_ms("h2d")) is not None:
+            parts = [f"host to device {text_from_ms(h2d)}", *parts]
+            parts.append(f"device to host {text_from_ms(self.part_ms('d2h'))}")
+        parts.append(f"beside it enqueue {text_from_ms(self.part_ms('enqueue'))}")
+        return [("latency, parts", ", ".join(parts) + " (measured, medians)")]
 
     def _energy_text(self) -> str:
         if self.energy_joules is None:
@@ -255,6 +431,8 @@ class Measurement(Shown):
         parts = [] if self.batch is None else [f"batch {self.batch}"]
         if self.build.provider != "cpu":
             parts.append(self.build.provider.upper())
+        if self.run.cuda_graph is False and self.contents != "call":
+            parts.append("no CUDA graph")
         if self.run.streams > 1:
             parts.append(f"{self.run.streams} streams")
         if self.run.threads is not None:
@@ -267,13 +445,46 @@ class Measurement(Shown):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a sample: window, whether it is steady, latency in milliseconds."""
+        """One row a sample: window, whether it is steady, latency and its parts in ms."""
         import pandas as pd
 
         return pd.DataFrame(
             [
-                {"window": i, "steady": i >= self.steady_from, "latency_ms": ns / 1e6}
+                {"window": i, "steady": i >= self.steady_from, "latency_ms": ns / 1e6} | parts
                 for i, window in enumerate(self.windows)
-                for ns in window.latencies_ns
+                for ns, parts in zip(window.latencies_ns, _parts_columns(window), strict=True)
             ]
         )
+
+
+def _parts_columns(window: Window) -> list[dict[str, float]]:
+    """Return the parts of each call in milliseconds, by column; empty where there are none."""
+    if window.parts is None:
+        return [{} for _ in window.latencies_ns]
+    arrays = {
+        "compute_ms": window.parts.compute_ns,
+        "enqueue_ms": window.parts.enqueue_ns,
+        "h2d_ms": window.parts.h2d_ns,
+        "d2h_ms": window.parts.d2h_ns,
+    }
+    known = {name: array for name, array in arrays.items() if array is not None}
+    return [
+        dict(zip(known, (ns / 1e6 for ns in call), strict=True))
+        for call in zip(*known.values(), strict=True)
+    ]
+
+
+def _check_parts(window: Window, contents: Contents) -> None:
+    """Refuse parts that do not make the latencies they stand beside; raises ValueError."""
+    parts = window.parts
+    if (contents == "call") != (parts is None):
+        raise ValueError(f"latencies of {contents} {'need' if parts is None else 'have no'} parts")
+    if parts is None:
+        return
+    copies = parts.h2d_ns is not None and parts.d2h_ns is not None
+    if copies != (contents == "compute+transfers"):
+        raise ValueError(f"latencies of {contents} do not go with these parts")
+    if parts.latencies_ns() != window.latencies_ns or len(parts.enqueue_ns) != len(
+        window.latencies_ns
+    ):
+        raise ValueError("the parts of a window do not make its latencies")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -21,6 +22,7 @@ from trtlab.units import (
     text_from_bytes,
     text_from_file_size,
     text_from_ms,
+    text_from_shape,
 )
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ class BuilderMemory:
     device_persistent: int | None = None
 
 
+_COLUMNS = ["layer", "type", "nodes", "stream", "dtype", "format", "tactic", "inputs", "outputs"]
+
 Severity = Literal["internal-error", "error", "warning", "info"]
 
 
@@ -130,6 +134,7 @@ class Plan(Shown):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     weight_bytes: int | None
+    model_source: Literal["onnx", "network"] = "onnx"
     config: BuildConfig
     build_seconds: float
     plan_bytes: int
@@ -145,14 +150,71 @@ class Plan(Shown):
     def rows(self) -> list[tuple[str, str]]:
         """Return label and text, most important first."""
         return [
-            ("plan", f"{self.model.name} ({self.model.recipe}) by {self.config.backend}"),
+            (
+                "plan",
+                f"{self.model.name} ({self.model.recipe}) by {self.config.backend} "
+                f"for {self.config.target_text}",
+            ),
+            *self._shape_rows(),
             ("size", f"{text_from_file_size(self.plan_bytes)} (builder)"),
-            ("layers", N_A if self.layers is None else f"{len(self.layers)} (builder)"),
+            ("layers", self._layers_text()),
+            *self._memory_rows(),
             ("build time", f"{text_from_ms(self.build_seconds * 1000)} (measured)"),
             ("peak memory of the build", f"{text_from_bytes(self.peak_rss_bytes)} (measured)"),
+            *self._message_rows(),
             *source_rows(self.source, self.environment),
             *caveat_rows(self.caveats),
         ]
+
+    @property
+    def streams(self) -> int | None:
+        """How many streams the layers run on; None if the builder does not say."""
+        found = {layer.stream for layer in self.layers or () if layer.stream is not None}
+        return len(found) or None
+
+    @property
+    def warnings(self) -> tuple[BuilderMessage, ...]:
+        """What the builder said that is more than information."""
+        return tuple(m for m in self.messages if m.severity != "info")
+
+    def _shape_rows(self) -> list[tuple[str, str]]:
+        rows = []
+        for index, profile in enumerate(self.config.profiles):
+            label = "shapes" if len(self.config.profiles) == 1 else f"shapes, profile {index}"
+            ranges = (
+                f"{name} " + " ≤ ".join(text_from_shape(shape) for shape in shapes)
+                for name, shapes in profile.items()
+            )
+            rows.append((label, "; ".join(ranges)))
+        if self.config.workspace_bytes is not None:
+            rows.append(("workspace limit", text_from_bytes(self.config.workspace_bytes)))
+        return rows
+
+    def _layers_text(self) -> str:
+        if self.layers is None:
+            return f"{N_A}: the builder does not say"
+        streams = "" if not self.streams or self.streams < 2 else f" on {self.streams} streams"
+        types = Counter(layer.type for layer in self.layers if layer.type)
+        most = ", ".join(f"{n} {kind}" for kind, n in types.most_common(6))
+        return f"{len(self.layers)}{streams} (builder)" + (f": {most}" if most else "")
+
+    def _memory_rows(self) -> list[tuple[str, str]]:
+        m = self.memory
+        if m is None:
+            return []
+        # Scratch is in activation, or is all of it: it is named inside, not beside it.
+        return [
+            (
+                "memory to come",
+                f"activations {text_from_bytes(m.activation)} (scratch "
+                f"{text_from_bytes(m.scratch)} of them), weights {text_from_bytes(m.weights)}, "
+                f"persistent {text_from_bytes(m.host_persistent)} host, "
+                f"{text_from_bytes(m.device_persistent)} device (builder)",
+            )
+        ]
+
+    def _message_rows(self) -> list[tuple[str, str]]:
+        return [(f"builder's {m.severity}", m.text) for m in self.warnings[:5]]
 
     @property
     def df(self) -> pd.DataFrame:
@@ -164,10 +226,15 @@ class Plan(Shown):
                 {
                     "layer": layer.name,
                     "type": layer.type,
+                    "nodes": ", ".join(layer.nodes),
+                    "stream": layer.stream,
+                    "dtype": layer.outputs[0].dtype if layer.outputs else None,
+                    "format": layer.outputs[0].format if layer.outputs else None,
+                    "tactic": layer.tactic,
                     "inputs": ", ".join(t.name for t in layer.inputs),
                     "outputs": ", ".join(t.name for t in layer.outputs),
                 }
                 for layer in self.layers or ()
             ],
-            columns=["layer", "type", "inputs", "outputs"],
+            columns=_COLUMNS,
         )

@@ -25,7 +25,8 @@ VERBOSITIES = ("DETAILED", "LAYER_NAMES_ONLY", "NONE")
 """TensorRT's ``ProfilingVerbosity``, by name: how much a plan tells about its layers."""
 
 _TARGET = re.compile(r"sm\d{2,3}|current")
-_MOST_BYTES = 2**48
+_MOST_BYTES = 2**40
+"""1 TiB: beyond the memory of any GPU."""
 _ONNXRUNTIME = ("backend", "optimization_level", "provider")
 """The fields that mean something to ONNX Runtime."""
 

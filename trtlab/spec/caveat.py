@@ -16,6 +16,11 @@ CaveatKind = Literal[
     "layers-unread",
     "no-cuda-graph",
     "throttled",
+    "clocks-not-locked",
+    "enqueue-bound",
+    "transfer-bound",
+    "several-streams",
+    "aux-streams",
     "timing-cache-refused",
 ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from trtlab.errors import SpecError
 from trtlab.model.types import Tensor, batch_axis
+from trtlab.spec.build import TENSORRT, BuildConfig
 from trtlab.spec.checks import Shape, whole
 from trtlab.units import text_from_shape
 
@@ -29,11 +30,14 @@ class RunConfig:
             choice.
         activation_cap_bytes: Limit of ONNX Runtime's activation arena. Weights do not count.
             Not a workspace: it changes no kernel, a run fits below it or fails.
+        cuda_graph: Whether an inference is captured once and replayed as a CUDA graph; None is
+            the backend's default: on for TensorRT.
+        transfers: Whether latency contains the copies of inputs and outputs to and from the GPU.
         quick: Short windows (0.15 s, 5 calls), for demonstrations; the record is labelled.
         seed: Seed of the random inputs.
 
     Raises:
-        SpecError: a value is no whole number, too small or beyond all reason.
+        SpecError: a value is of the wrong type, too small or beyond all reason.
     """
 
     batch: int | None = None
@@ -41,6 +45,8 @@ class RunConfig:
     streams: int = 1
     threads: int | None = None
     activation_cap_bytes: int | None = None
+    cuda_graph: bool | None = None
+    transfers: bool = False
     quick: bool = False
     seed: int = 0
 
@@ -51,9 +57,27 @@ class RunConfig:
                 label = name.removesuffix("_bytes").replace("_", " ").capitalize()
                 whole(label, value, LEAST_CAP if name == "activation_cap_bytes" else 1, most)
         whole("Seed", self.seed, 0, 2**63 - 1)
+        if self.cuda_graph not in (None, True, False) or self.transfers not in (True, False):
+            raise SpecError(
+                f"CUDA graph and transfers are on or off; got {self.cuda_graph!r} and "
+                f"{self.transfers!r}.",
+                hint="Give True or False.",
+            )
         for tensor, shape in self.shapes.items():
             for size in shape:
                 whole(f"Every dimension of {tensor!r}", size, 1, 2**31 - 1)
+
+
+def check_backend(build: BuildConfig, run: RunConfig) -> None:
+    """Refuse settings of a run that the plan's backend does not have; raises SpecError."""
+    if build.backend in TENSORRT:
+        return
+    for name, on in (("CUDA graph", run.cuda_graph), ("transfers", run.transfers)):
+        if on:
+            raise SpecError(
+                f"{build.backend} has no setting {name}: its latency is time around the call.",
+                hint="Leave it out, or build the plan with TensorRT.",
+            )
 
 
 def input_shapes(

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trtlab import sampling, stats, worker
+from trtlab import device, sampling, stats, worker
 from trtlab.backends import base
 from trtlab.dataset import random_inputs
 from trtlab.environment import capture, cpu_seconds
+from trtlab.errors import BackendUnavailableError
 from trtlab.model.types import Tensor
-from trtlab.record import HostMemory, Measurement, Plan, WarmUp, Window
+from trtlab.record import (
+    Contents,
+    DeviceMemory,
+    GpuConditions,
+    HostMemory,
+    Measurement,
+    Plan,
+    WarmUp,
+    Window,
+)
 from trtlab.spec import BuildConfig, Caveat, RunConfig, Shape, input_shapes
+from trtlab.spec.run import check_backend
 from trtlab.store import Store, key_of
-from trtlab.verbs.build import build, conditions, distributions, kept, on_plan
+from trtlab.verbs.build import build_to_run, conditions, distributions, kept, on_plan
 from trtlab.worker import Progress, silent
 
 SPREAD_LIMIT = 0.25
@@ -27,8 +40,14 @@ environmental influence")."""
 OTHER_LOAD_LIMIT = 0.25
 """Cores kept busy by other processes from which a result carries a caveat."""
 
+COMPUTE_CV_LIMIT = 0.025
+ENQUEUE_LIMIT = 0.8
+"""trtexec's warnings: compute varies by more than 2.5 %, enqueuing takes over 0.8 × compute."""
+
+ENERGY_NS = 3_000_000_000
+"""Shortest stretch that energy is taken over: the counter moves in steps of some 0.1 s."""
+
 _NO_POWER = "this machine reports no power; a GPU readable through NVML does"
-_GPU_POWER_UNREAD = "the GPU's power is not read yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +74,12 @@ class _Taken:
     cpu_ns_per_call: int
     other_load: float
     memory: HostMemory
+    contents: Contents
+    device_memory: DeviceMemory | None
+    gpu: GpuConditions | None
+    call_joules: float | None
+    energy_note: str
+    caveats: tuple[Caveat, ...]
 
 
 def benchmark(
@@ -65,6 +90,8 @@ def benchmark(
     streams: int = 1,
     threads: int | None = None,
     activation_cap: int | None = None,
+    cuda_graph: bool | None = None,
+    transfers: bool = False,
     quick: bool = False,
     seed: int = 0,
     store: Store | None = None,
@@ -73,8 +100,10 @@ def benchmark(
 ) -> Measurement:
     """Measure a plan (or a model, which is built with default settings first).
 
-    Latency is host time around the call with all buffers bound beforehand; inputs are random
-    from ``seed``. Memory is that of a fresh process for this configuration alone.
+    Latency is host time around the call with all buffers bound beforehand. With TensorRT it is
+    GPU time by events, one query ahead on each stream; copies are in it if ``transfers`` says so,
+    and then follow each other with the work of their stream. Inputs are random from ``seed``.
+    Memory is that of a fresh process for this configuration alone.
 
     Args:
         plan: A ``Plan``, or what ``load`` takes.
@@ -83,6 +112,9 @@ def benchmark(
         streams: Inferences in flight at once.
         threads: Threads inside one inference; None is the backend's choice.
         activation_cap: Limit of ONNX Runtime's activation arena in bytes.
+        cuda_graph: Whether TensorRT replays a CUDA graph; None: yes. Where the engine cannot be
+            captured it runs without, and a caveat says so.
+        transfers: Whether TensorRT's latency contains copying inputs and outputs.
         quick: Short windows, for demonstrations; the record is labelled.
         seed: Seed of the inputs.
         store: Where plan and record are kept; default is this machine's store.
@@ -100,12 +132,14 @@ def benchmark(
         streams=streams,
         threads=threads,
         activation_cap_bytes=activation_cap,
+        cuda_graph=cuda_graph,
+        transfers=transfers,
         quick=quick,
         seed=seed,
     )
     store = store or Store()
     if not isinstance(plan, Plan):
-        plan = build(plan, store=store, progress=progress, cancel=cancel)
+        plan = build_to_run(plan, run, store=store, progress=progress, cancel=cancel)
     return benchmark_with(plan, run, store=store, progress=progress, cancel=cancel)
 
 
@@ -118,6 +152,7 @@ def benchmark_with(
     cancel: threading.Event | None = None,
 ) -> Measurement:
     """Measure with a ready ``RunConfig``; see ``benchmark``."""
+    check_backend(plan.config, run)
     shapes, batch = input_shapes(plan.inputs, plan.outputs, run)
     environment = capture(distributions(plan.config.backend))
 
@@ -135,7 +170,7 @@ def benchmark_with(
         provider=taken.provider,
         batch=batch,
         shapes=shapes,
-        contents="call",
+        contents=taken.contents,
         windows=taken.windows,
         steady_from=taken.steady_from,
         stable=taken.stable,
@@ -145,11 +180,13 @@ def benchmark_with(
         cpu_ns_per_call=taken.cpu_ns_per_call,
         other_load=taken.other_load,
         memory=taken.memory,
-        energy_joules=None,
-        energy_note=_GPU_POWER_UNREAD if environment.gpu else _NO_POWER,
+        energy_joules=None if taken.call_joules is None else taken.call_joules / (batch or 1),
+        energy_note=taken.energy_note,
         environment=environment,
+        device_memory=taken.device_memory,
+        gpu=taken.gpu,
     )
-    measurement = replace(measurement, caveats=doubts(measurement))
+    measurement = replace(measurement, caveats=taken.caveats + doubts(measurement))
     saved: Measurement = kept(
         measurement, measurement_key(plan.model.hash, plan.config, run), store
     )
@@ -202,45 +239,108 @@ def doubts(m: Measurement) -> tuple[Caveat, ...]:
                 "Close them and measure again.",
             )
         )
-    return tuple(found)
+    return (*found, *_gpu_doubts(m))
+
+
+def _gpu_doubts(m: Measurement) -> list[Caveat]:
+    """Return what trtexec would warn of, and whether the GPU was held down."""
+    found = []
+    if m.gpu is not None and m.gpu.throttled_by:
+        found.append(
+            Caveat(
+                "throttled",
+                f"The GPU lowered its clocks meanwhile: {', '.join(m.gpu.throttled_by)}.",
+                "Improve its cooling or raise its power limit, or lock its clocks lower.",
+            )
+        )
+    compute, enqueue = m.part_ms("compute"), m.part_ms("enqueue")
+    if compute is None or enqueue is None:
+        return found
+    computes = [ns for w in m.steady if w.parts is not None for ns in w.parts.compute_ns]
+    if len(computes) > 1 and (cv := _variation(computes)) > COMPUTE_CV_LIMIT:
+        found.append(
+            Caveat(
+                "clocks-not-locked",
+                f"GPU compute times vary by {cv:.1%} (standard deviation / mean).",
+                "Lock the GPU's clocks (nvidia-smi --lock-gpu-clocks) and measure again.",
+            )
+        )
+    if enqueue > ENQUEUE_LIMIT * compute:
+        found.append(
+            Caveat(
+                "enqueue-bound",
+                f"Enqueuing takes {enqueue:.3g} ms on the host, the GPU's work {compute:.3g} ms.",
+                "The GPU waits for the host: use a CUDA graph, several streams or a larger batch.",
+            )
+        )
+    h2d, d2h = m.part_ms("h2d"), m.part_ms("d2h")
+    if h2d is not None and d2h is not None and max(h2d, d2h) >= compute:
+        found.append(
+            Caveat(
+                "transfer-bound",
+                f"Copies take {h2d:.3g} ms in and {d2h:.3g} ms out, the GPU's work "
+                f"{compute:.3g} ms.",
+                "Keep data on the GPU, or use several streams so that copies and work overlap.",
+            )
+        )
+    if m.run.streams > 1:
+        found.append(
+            Caveat(
+                "several-streams",
+                f"{m.run.streams} streams share the GPU, so that each one's latency is longer.",
+                "Quote the throughput; measure latency with one stream.",
+            )
+        )
+    return found
+
+
+def _variation(samples: Sequence[int]) -> float:
+    """Return the coefficient of variation: population standard deviation / mean, as trtexec."""
+    mean = math.fsum(samples) / len(samples)
+    return math.sqrt(math.fsum((s - mean) ** 2 for s in samples) / len(samples)) / mean
 
 
 def _measure_job(spec: _Spec, progress: Progress) -> _Taken:
     backend = base.backend(spec.build.backend)
     backend.status()  # imports the library: its memory belongs to the baseline
-    baseline = worker.rss_bytes()
-    feeds = random_inputs(spec.inputs, spec.shapes, spec.run.seed)
-    worker.forget_peak()  # inventing inputs may have taken more than running will
-    progress("load", 0, 1)
-    begin = time.perf_counter()
-    with backend.load(Path(spec.plan_path), spec.build, spec.run) as engine:
+    with contextlib.ExitStack() as stack:
+        gpu = GpuWatch(stack) if spec.build.device == "cuda" else None
+        baseline = worker.rss_bytes()
+        feeds = random_inputs(spec.inputs, spec.shapes, spec.run.seed)
+        worker.forget_peak()  # inventing inputs may have taken more than running will
+        free_before = gpu.free_bytes() if gpu else None
+        progress("load", 0, 1)
+        begin = time.perf_counter()
+        engine = stack.enter_context(backend.load(Path(spec.plan_path), spec.build, spec.run))
         load_seconds = time.perf_counter() - begin
         loaded = worker.rss_bytes()
         streams = [engine.bind(feeds) for _ in range(spec.run.streams)]
+        calls = [s.call for s in streams]
         cpu_before, own_before, wall_before = cpu_seconds(), time.process_time(), time.monotonic()
         samples = sampling.measure(
-            [s.call for s in streams],
-            sampling.QUICK if spec.run.quick else sampling.FULL,
-            progress=progress,
+            calls, sampling.QUICK if spec.run.quick else sampling.FULL, progress=progress
         )
         own = time.process_time() - own_before
         others = cpu_seconds() - cpu_before - own
         wall = time.monotonic() - wall_before
         provider = engine.provider
-    peak = worker.peak_rss_bytes()
-    calls = samples.warm_up.calls + sum(len(w.latencies_ns) for w in samples.windows)
-    on_gpu = spec.build.device != "cpu"
-    times = _layer_times(backend, spec, feeds, progress)
+        peak = worker.peak_rss_bytes()
+        free_after = gpu.free_bytes() if gpu else None
+        joules, energy_note = None, _NO_POWER
+        if gpu is not None:
+            progress("energy", 0, 1)
+            joules, energy_note = gpu.energy(calls, samples, spec.run.quick)
+    times = None if gpu else _layer_times(backend, spec, feeds, progress)
     bounded = spec.run.streams > 1 or spec.run.activation_cap_bytes is not None
     inputs = sum(array.nbytes for array in feeds.values())
     memory = HostMemory(
         baseline=baseline,
         loaded=loaded,
         peak=peak,
-        weights=None if on_gpu else spec.weight_bytes,
-        repacked=times.repacked_bytes,
-        activations=None if bounded else times.activations_bytes,
-        io=None if on_gpu else inputs + sum(s.output_bytes for s in streams),
+        weights=None if gpu else spec.weight_bytes,
+        repacked=times.repacked_bytes if times else None,
+        activations=times.activations_bytes if times and not bounded else None,
+        io=None if gpu else inputs + sum(s.output_bytes for s in streams),
     )
     return _Taken(
         provider=provider,
@@ -250,10 +350,93 @@ def _measure_job(spec: _Spec, progress: Progress) -> _Taken:
         warm_up=samples.warm_up,
         first_call_ns=streams[0].first_call_ns,
         load_seconds=load_seconds,
-        cpu_ns_per_call=round(own / calls * 1e9),
+        cpu_ns_per_call=round(own / samples.calls * 1e9),
         other_load=max(0.0, others / wall),
         memory=memory,
+        contents=_contents(samples),
+        device_memory=_device_memory(spec, streams, free_before, free_after) if gpu else None,
+        gpu=gpu.conditions(samples) if gpu else None,
+        call_joules=joules,
+        energy_note=energy_note,
+        caveats=tuple(dict.fromkeys(c for s in streams for c in s.caveats)),
     )
+
+
+def _contents(samples: sampling.Samples) -> Contents:
+    parts = samples.windows[0].parts
+    if parts is None:
+        return "call"
+    return "compute" if parts.h2d_ns is None else "compute+transfers"
+
+
+def _device_memory(
+    spec: _Spec, streams: Sequence[base.Bound], before: int | None, after: int | None
+) -> DeviceMemory:
+    said = [s.device_bytes for s in streams if s.device_bytes is not None]
+    activations = [s.activations for s in said if s.activations is not None]
+    # Less than nothing is what another process gave back meanwhile.
+    growth = before - after if before is not None and after is not None else -1
+    return DeviceMemory(
+        activations=sum(activations) if activations else None,
+        weights=said[0].weights if said else None,
+        plan=Path(spec.plan_path).stat().st_size,
+        io=sum(s.io for s in said) if said else None,
+        growth=growth if growth >= 0 else None,
+    )
+
+
+class GpuWatch:
+    """The GPU that a job runs on, as far as it can be watched here.
+
+    ONNX Runtime runs on a GPU without the packages for this: then the facts are None.
+    """
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._gpu: device.Gpu | None = None
+        self._sensors: device.Sensors | None = None
+        self._watcher: device.Watcher | None = None
+        self._why_not = ""
+        try:
+            # Makes CUDA's context: its memory belongs to the baseline.
+            self._gpu = device.open_gpu()
+            self._sensors = device.open_sensors(self._gpu)
+        except BackendUnavailableError as error:
+            self._why_not = error.message.rstrip(".")
+        else:
+            self._watcher = stack.enter_context(device.Watcher(self._sensors))
+
+    def free_bytes(self) -> int | None:
+        """Return the GPU's free memory."""
+        memory = self._gpu.memory() if self._gpu else None
+        return memory.free if memory else None
+
+    def conditions(self, samples: sampling.Samples) -> GpuConditions | None:
+        """Return what the sensors said during the steady windows."""
+        if self._watcher is None:
+            return None
+        return GpuConditions.of(self._watcher.between(*samples.steady_span))
+
+    def energy(
+        self, calls: Sequence[sampling.Call], samples: sampling.Samples, quick: bool
+    ) -> tuple[float | None, str]:
+        """Return the joules of one call over an unbroken stretch, or None with the reason."""
+        if self._sensors is None:
+            return None, f"the GPU's sensors cannot be read: {self._why_not}"
+        if quick:
+            return None, "quick windows; energy needs a stretch of 3 s"
+        if not samples.stable:
+            return None, "the windows did not agree, so that no stretch was steady"
+        before = self._sensors.energy_joules()
+        if before is None:
+            return None, "this GPU does not count its energy"
+        window, made = sampling.stretch(calls, ENERGY_NS)
+        after = self._sensors.energy_joules()
+        if after is None or after <= before:
+            return None, "the GPU's energy counter did not move"
+        if not sampling.agree((*samples.windows[samples.steady_from :], window)):
+            return None, "calls were not steady over a stretch of 3 s"
+        seconds = window.wall_ns / 1e9
+        return (after - before) / made, f"NVML's counter, whole board, over {seconds:.1f} s"
 
 
 def _layer_times(

@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from trtlab import environment, worker
 from trtlab.backends import base
-from trtlab.backends.base import Built
-from trtlab.environment import capture
-from trtlab.errors import PlanError, StoreError
+from trtlab.backends.base import TIMING_CACHE, Built
+from trtlab.environment import capture, gpu_state
+from trtlab.errors import PlanError, SpecError, StoreError
 from trtlab.model.types import Model
 from trtlab.record import ModelRef, Plan
-from trtlab.spec import BuildConfig, Caveat
+from trtlab.spec import (
+    TENSORRT,
+    BuildConfig,
+    Caveat,
+    Profile,
+    RunConfig,
+    Shape,
+    ShapeRange,
+    profile_of,
+)
 from trtlab.store import Record, Store, key_of
+from trtlab.units import bytes_from_text
+from trtlab.verbs.choose import backend_for
 from trtlab.verbs.load import check_unchanged, load
 from trtlab.worker import Progress, silent
 
 R = TypeVar("R")
-_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+_CUDA = (
+    "nvidia-cuda-runtime",
+    "nvidia-cuda-runtime-cu12",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
+)
+_DISTRIBUTIONS = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", *_CUDA),
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", *_CUDA),
+    "tensorrt_rtx": ("tensorrt-rtx-cu13", *_CUDA),
+}
+"""Distributions whose versions decide what a backend makes."""
+
+AHEAD_TARGET = "sm89"
+"""What TensorRT-RTX builds for on a machine without a GPU when nothing is said: Ada Lovelace."""
 
 
 @dataclass(frozen=True, slots=True)
 class _BuildSpec:
     model_path: str
+    is_network: bool
     config: BuildConfig
     folder: str
 
@@ -35,8 +62,25 @@ def build(
     model: Any,
     *,
     backend: str | None = None,
-    optimization_level: str | None = None,
+    target: str | Sequence[str] | None = None,
+    batch: int | Sequence[int] | None = None,
+    shapes: Mapping[str, Shape | Sequence[Shape]] | None = None,
+    profiles: Sequence[Mapping[str, Sequence[Shape]]] | None = None,
+    workspace: int | str | None = None,
+    optimization_level: str | int | None = None,
     provider: Literal["cpu", "cuda"] = "cpu",
+    memory_pools: Mapping[str, int | str] | None = None,
+    avg_timing_iterations: int | None = None,
+    tactic_sources: Sequence[str] | None = None,
+    max_num_tactics: int | None = None,
+    flags: Sequence[str] = (),
+    tf32: bool | None = None,
+    hardware_compatibility: str | None = None,
+    dla_core: int | None = None,
+    aux_streams: int | None = None,
+    plugin_libraries: Sequence[str] = (),
+    timing_cache: bool = True,
+    profiling_verbosity: str = "DETAILED",
     store: Store | None = None,
     progress: Progress = silent,
     cancel: threading.Event | None = None,
@@ -45,31 +89,198 @@ def build(
 
     Args:
         model: A ``Model``, or what ``load`` takes.
-        backend: Its name; None takes the first that can build here.
-        optimization_level: ONNX Runtime's graph optimisation level; None is its default (all).
-        provider: What the plan is optimised for: ``cpu`` or ``cuda``.
+        backend: Its name; None takes the first that can build here and knows these settings:
+            tensorrt, tensorrt_rtx, onnxruntime.
+        target: GPUs to build for: ``"current"``, or with TensorRT-RTX ``"sm89"`` or several of
+            sm80, sm86, sm89, sm120. None is the GPU here, or without one sm89.
+        batch: The batch axis in the optimization profile: one size, or smallest, optimal and
+            largest. None is (1, 8, 32) where the batch is dynamic.
+        shapes: Whole shapes by input name, one or (smallest, optimal, largest), for inputs with
+            other dynamic axes.
+        profiles: Several optimization profiles, each as ``shapes``; instead of the two above.
+        workspace: Limit of the workspace, ``"256MiB"`` or bytes.
+        optimization_level: TensorRT's builder level 0 to 5, or ONNX Runtime's graph optimisation
+            level by name; None is the default.
+        provider: ONNX Runtime: ``cpu`` or ``cuda``.
+        memory_pools: Limits of TensorRT's other memory pools, by its names.
+        avg_timing_iterations: Runs that a tactic's timing is averaged over.
+        tactic_sources: Libraries that tactics may come from, by TensorRT's names.
+        max_num_tactics: Most tactics to try for a layer.
+        flags: TensorRT's builder flags by name: ``SPARSE_WEIGHTS``, ``WEIGHT_STREAMING`` …
+        tf32: Whether FP32 products may round their inputs to TF32; None is TensorRT's default
+            (they may).
+        hardware_compatibility: TensorRT's level by name, such as ``AMPERE_PLUS``.
+        dla_core: DLA core to use, with the GPU for what it cannot run.
+        aux_streams: Most streams inside one inference beside the main one.
+        plugin_libraries: Shared libraries with plugins. Loading one runs its code.
+        timing_cache: Whether tactic timings are kept for the next build (full TensorRT).
+        profiling_verbosity: ``DETAILED``, ``LAYER_NAMES_ONLY`` or ``NONE``.
         store: Where plan and record are kept; default is this machine's store.
         progress: Called with phase, steps done and steps in all.
         cancel: Set it to stop within a second.
 
     Raises:
-        SpecError: there is no such backend or level.
+        SpecError: a setting is wrong, or does not fit backend or model.
+        BackendUnavailableError: no backend can build this here.
+        UnsupportedError: the backend cannot build that.
         BuildError: the builder refused the model (``ParseError``) or failed.
         StoreError: the plan could not be written.
     """
-    config = BuildConfig(
-        backend=backend or base.NAMES[0],
+    store = store or Store()
+    opened = load(model, store=store, progress=progress, cancel=cancel)
+    settings: dict[str, Any] = {
+        "workspace_bytes": None if workspace is None else bytes_from_text(workspace),
+        "memory_pools": {n: bytes_from_text(s) for n, s in (memory_pools or {}).items()},
+        "avg_timing_iterations": avg_timing_iterations,
+        "tactic_sources": None if tactic_sources is None else tuple(tactic_sources),
+        "max_num_tactics": max_num_tactics,
+        "flags": tuple(dict.fromkeys(flags)),
+        "tf32": tf32,
+        "hardware_compatibility": hardware_compatibility,
+        "dla_core": dla_core,
+        "aux_streams": aux_streams,
+        "plugin_libraries": tuple(plugin_libraries),
+        "timing_cache": timing_cache,
+        "profiling_verbosity": profiling_verbosity,
+    }
+    asked: dict[str, Any] = {
+        "target": target,
+        "batch": batch,
+        "shapes": shapes or None,
+        "profiles": profiles,
+    }
+    for_tensorrt = (
+        isinstance(optimization_level, int)
+        or any(value is not None for value in asked.values())
+        or any(value != getattr(BuildConfig(), name) for name, value in settings.items())
+    )
+    if backend is None:
+        backend = _backend_knowing(opened, for_tensorrt, optimization_level, provider)
+    config = config_for(
+        opened,
+        backend,
+        **asked,
         optimization_level=optimization_level,
         provider=provider,
+        **settings,
     )
-    store = store or Store()
-    return build_with(
-        load(model, store=store, progress=progress, cancel=cancel),
-        config,
-        store=store,
-        progress=progress,
-        cancel=cancel,
-    )
+    return build_with(opened, config, store=store, progress=progress, cancel=cancel)
+
+
+def build_to_run(
+    model: Any,
+    run: RunConfig,
+    *,
+    store: Store,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> Plan:
+    """Build with default settings what is then run: by a backend that can, for these shapes.
+
+    Raises:
+        BackendUnavailableError: no backend can run anything here.
+        As ``build`` otherwise.
+    """
+    opened = load(model, store=store, progress=progress, cancel=cancel)
+    backend = backend_for("run", TENSORRT if opened.source == "network" else base.NAMES)
+    asked: dict[str, Any] = {}
+    if backend in TENSORRT:
+        asked = {"batch": run.batch, "shapes": run.shapes or None}
+    config = config_for(opened, backend, **asked)
+    return build_with(opened, config, store=store, progress=progress, cancel=cancel)
+
+
+def config_for(
+    model: Model,
+    backend: str,
+    *,
+    target: str | Sequence[str] | None = None,
+    batch: int | Sequence[int] | None = None,
+    shapes: Mapping[str, Shape | Sequence[Shape]] | None = None,
+    profiles: Sequence[Mapping[str, Sequence[Shape]]] | None = None,
+    **settings: Any,
+) -> BuildConfig:
+    """Return the settings of a build with targets and profiles settled; see ``build``.
+
+    Raises:
+        SpecError: a setting is wrong, or does not fit backend or model.
+    """
+    base.backend(backend)
+    asked = {"target": target, "batch": batch, "shapes": shapes, "profiles": profiles}
+    given = [name for name, value in asked.items() if value]
+    if backend in TENSORRT:
+        settings["target"] = _targets(backend, target)
+        settings["profiles"] = _profiles(model, batch, shapes, profiles)
+    elif given:
+        raise SpecError(
+            f"{backend} knows no {given[0]} of a build.",
+            hint="It is a setting of TensorRT; ONNX Runtime's plan takes any batch.",
+        )
+    return BuildConfig(backend=backend, **settings)
+
+
+def _backend_knowing(
+    model: Model, for_tensorrt: bool, level: str | int | None, provider: str
+) -> str:
+    """Return the backend that *auto* takes, among those that know the given settings."""
+    if not for_tensorrt and model.source == "onnx" and (level is not None or provider != "cpu"):
+        return "onnxruntime"
+    only = for_tensorrt or model.source == "network"
+    return backend_for("build", TENSORRT if only else base.NAMES)
+
+
+def _targets(backend: str, target: str | Sequence[str] | None) -> tuple[str, ...]:
+    if target is not None:
+        return (target,) if isinstance(target, str) else tuple(target)
+    ahead = backend == "tensorrt_rtx" and not gpu_state().usable
+    return (AHEAD_TARGET if ahead else "current",)
+
+
+def _profiles(
+    model: Model,
+    batch: int | Sequence[int] | None,
+    shapes: Mapping[str, Shape | Sequence[Shape]] | None,
+    profiles: Sequence[Mapping[str, Sequence[Shape]]] | None,
+) -> tuple[Profile, ...]:
+    if profiles is not None:
+        if batch is not None or shapes is not None:
+            raise SpecError(
+                "Profiles were given, and batch or shapes beside them.",
+                hint="Give whole profiles alone.",
+            )
+        found = [
+            profile_of(model.inputs, None, {n: _range(n, s) for n, s in p.items()})
+            for p in profiles
+        ]
+    else:
+        ranges = {name: _range(name, s) for name, s in (shapes or {}).items()}
+        found = [profile_of(model.inputs, _batches(batch), ranges)]
+    return tuple(p for p in found if p)
+
+
+def _batches(batch: int | Sequence[int] | None) -> tuple[int, int, int] | None:
+    if batch is None:
+        return None
+    sizes = (batch,) * 3 if isinstance(batch, int) else tuple(batch)
+    if len(sizes) != 3:
+        raise SpecError(
+            f"A build needs one batch size or three, not {len(sizes)}.",
+            hint="Write 1,8,32: smallest, optimal and largest.",
+        )
+    return sizes
+
+
+def _range(name: str, shapes: Shape | Sequence[Shape]) -> ShapeRange:
+    several = [s for s in shapes if not isinstance(s, int)]
+    if not several:
+        one = tuple(s for s in shapes if isinstance(s, int))
+        return ShapeRange(one, one, one)
+    if len(several) != 3 or len(several) != len(shapes):
+        raise SpecError(
+            f"Give one shape for {name!r}, or three: smallest, optimal and largest.",
+            hint="As in {'x': ((1, 3, 224, 224), (8, 3, 224, 224), (32, 3, 224, 224))}.",
+        )
+    return ShapeRange(*(tuple(s) for s in several))
 
 
 def build_with(
@@ -82,20 +293,26 @@ def build_with(
 ) -> Plan:
     """Build with a ready ``BuildConfig``; see ``build``."""
     base.backend(config.backend)
+    check_plugins(config)
     key = plan_key(model, config)
     known = store.get(key, Plan)
     if known is not None and store.has_plan(known):
         return replace(known, model=ModelRef.of(model), model_path=model.path)
     check_unchanged(model)
+    timings = key_of("timings", conditions(config.backend))
     with store.scratch() as folder:
-        spec = _BuildSpec(model.path, config, str(folder))
+        store.copy_timing_cache(timings, folder / TIMING_CACHE)
+        spec = _BuildSpec(model.path, model.source == "network", config, str(folder))
         done = worker.run(_build_job, spec, progress=progress, cancel=cancel)
         check_unchanged(model)
+        if done.result.timing_cache is not None:
+            store.put_timing_cache(timings, Path(done.result.timing_cache))
         plan_hash, plan_bytes = store.put_plan(Path(done.result.file))
     plan = Plan(
         hash=plan_hash,
         model=ModelRef.of(model),
         model_path=model.path,
+        model_source=model.source,
         inputs=model.inputs,
         outputs=model.outputs,
         weight_bytes=model.weight_bytes,
@@ -110,14 +327,29 @@ def build_with(
         ),
         peak_rss_bytes=done.peak_rss_bytes,
         environment=capture(distributions(config.backend)),
+        caveats=done.result.caveats,
     )
     store.put(plan, key)
     return plan
 
 
+def check_plugins(config: BuildConfig) -> None:
+    """Refuse plugin libraries that are not there, before anything is started for them.
+
+    Raises:
+        SpecError: one is no file.
+    """
+    for library in config.plugin_libraries:
+        if not Path(library).is_file():
+            raise SpecError(
+                f"The plugin library {library} is not there.", hint="Give the path of its file."
+            )
+
+
 def plan_key(model: Model, config: BuildConfig) -> str:
     """Return the store's key of a plan: model, settings, library versions and machine."""
-    return key_of("plan", model.hash, config, conditions(config.backend))
+    plugins = [hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in config.plugin_libraries]
+    return key_of("plan", model.hash, config, plugins, conditions(config.backend))
 
 
 def distributions(backend: str) -> tuple[str, ...]:
@@ -147,6 +379,12 @@ def on_plan(
             return action(store.plan_path(plan.hash))
     except PlanError:
         store.drop_plan(plan.hash)
+    if plan.model_source == "network":
+        # Its function is code: it comes from the caller, never from a record.
+        raise PlanError(
+            f"The plan of {plan.model.name} is gone, and a network function is not kept.",
+            hint="Build it again from the function: trtlab.load(network=function).",
+        )
     model = load(plan.model_path, name=plan.model.name, store=store, cancel=cancel)
     if model.hash != plan.model.hash:
         raise PlanError(
@@ -169,4 +407,5 @@ def kept(record: Record, key: str, store: Store) -> Any:
 
 def _build_job(spec: _BuildSpec, progress: Progress) -> Built:
     backend = base.backend(spec.config.backend)
-    return backend.build(Path(spec.model_path), spec.config, Path(spec.folder), progress)
+    model, folder = Path(spec.model_path), Path(spec.folder)
+    return backend.build(model, spec.is_network, spec.config, folder, progress)

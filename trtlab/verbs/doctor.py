@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from typing import Literal
 
-from trtlab import worker
 from trtlab.backends import base
-from trtlab.backends.base import BackendStatus
-from trtlab.environment import capture, version
-from trtlab.errors import StoreError, TrtlabError
+from trtlab.backends.base import Ability, BackendStatus
+from trtlab.environment import capture, gpu_state, version
+from trtlab.errors import StoreError
 from trtlab.record import Environment, Shown
 from trtlab.store import Store, home_folder
 from trtlab.units import text_from_bytes
-from trtlab.worker import Progress
+from trtlab.verbs.build import distributions
+from trtlab.verbs.choose import status_of
 
 _LAB = ("jupyterlab", "ipywidgets", "anywidget", "plotly", "pandas", "netron", "jinja2")
 
@@ -34,7 +35,7 @@ class Diagnosis(Shown):
         e = self.environment
         rows = [
             ("machine", f"{e.cpu}, {e.cores} cores, {text_from_bytes(e.memory_bytes)}, {e.os}"),
-            ("GPU", e.gpu or "none found"),
+            ("GPU", self._gpu_text()),
             ("Python", f"{e.python}, trtlab {e.packages.get('trtlab', 'not installed')}"),
         ]
         for backend in self.backends:
@@ -47,16 +48,18 @@ class Diagnosis(Shown):
         rows.append(("store", self.store_error or free))
         return rows
 
+    def _gpu_text(self) -> str:
+        e, gpu = self.environment, gpu_state()
+        if not gpu.usable:
+            return f"none usable: {gpu.reason}" + (f" ({e.gpu})" if e.gpu else "")
+        major, minor = gpu.compute_capability or (0, 0)
+        driver = f", driver {e.driver}" if e.driver else ""
+        return f"{e.gpu}, compute capability {major}.{minor}{driver}"
+
 
 def doctor() -> Diagnosis:
     """Look at this machine. Never raises for what it finds: that is its result."""
-    statuses = []
-    for name in base.NAMES:
-        try:
-            statuses.append(worker.run(_status_job, name, timeout=60).result)
-        except TrtlabError as error:
-            no = base.Abilities(*(base.Ability(False, error.message, error.hint),) * 2)
-            statuses.append(BackendStatus(name, None, (), {"fp32": no}))
+    statuses = [status_of(name) for name in base.NAMES]
     home, free, wrong = home_folder(), None, ""
     try:
         home = Store().home
@@ -64,7 +67,7 @@ def doctor() -> Diagnosis:
     except StoreError as error:
         wrong = str(error)
     return Diagnosis(
-        environment=capture(("onnxruntime", "onnxruntime-gpu")),
+        environment=capture(d for name in base.NAMES for d in distributions(name)),
         backends=tuple(statuses),
         missing=tuple(name for name in _LAB if version(name) is None),
         store_home=str(home),
@@ -77,22 +80,32 @@ def _backend_text(status: BackendStatus) -> str:
     if status.version is None:
         fault = next(iter(status.abilities.values())).build
         return f"not usable: {fault.reason} → {fault.hint}"
-    runs = ", ".join(r for r, a in status.abilities.items() if a.run.can)
-    providers = ", ".join(p.removesuffix("ExecutionProvider") for p in status.providers)
-    return f"{status.version} ({providers}); builds and runs {runs}"
+    words = {
+        "builds": _recipes(status, "build"),
+        "inspects": "layers" * status.inspect.can,
+        "runs": _recipes(status, "run"),
+    }
+    can = [f"{verb} {what}" for verb, what in words.items() if what]
+    return f"{status.version} ({', '.join(status.targets)}): {'; '.join(can) or 'nothing here'}"
+
+
+def _recipes(status: BackendStatus, what: Literal["build", "run"]) -> str:
+    return ", ".join(r for r, a in status.abilities.items() if getattr(a, what).can)
 
 
 def _cannot(status: BackendStatus) -> list[str]:
+    """Return a line for each reason: most often several recipes have the same."""
     if status.version is None:
         return []
+    lines: dict[tuple[str, Ability], list[str]] = {}
+    for recipe, ability in status.abilities.items():
+        if not ability.build.can:
+            lines.setdefault(("does not build", ability.build), []).append(recipe)
+        elif not ability.run.can:
+            lines.setdefault(("does not run", ability.run), []).append(recipe)
+    every = len(status.abilities)
     return [
-        f"{recipe} does not {'run' if ability.build.can else 'build'}: {ability.run.reason} "
-        f"→ {ability.run.hint}"
-        for recipe, ability in status.abilities.items()
-        if not ability.run.can
+        f"{verb}{'' if len(recipes) == every else ' ' + ', '.join(recipes)}: "
+        f"{ability.reason} → {ability.hint}"
+        for (verb, ability), recipes in lines.items()
     ]
-
-
-def _status_job(name: str, progress: Progress) -> BackendStatus:
-    progress("ask", 0, 1)
-    return base.backend(name).status()

@@ -7,17 +7,21 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trtlab import worker
-from trtlab.errors import ExecutionError, ModelError, SpecError
+from trtlab.backends import base
+from trtlab.errors import ExecutionError, ModelError, SpecError, UnsupportedError
 from trtlab.model.printing import printable
-from trtlab.model.types import Graph, Model
+from trtlab.model.types import Graph, Model, Tensor
+from trtlab.spec import TENSORRT
 from trtlab.store import Store
 from trtlab.units import text_from_bytes
+from trtlab.verbs.choose import backend_for
+from trtlab.verbs.network_source import source_of
 from trtlab.worker import Progress, silent
 from trtlab.zoo import catalogue
 
@@ -35,6 +39,18 @@ class _Read:
 
 
 @dataclass(frozen=True, slots=True)
+class _NetworkSpec:
+    backend: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensors:
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _RewriteSpec:
     path: str
     target: str
@@ -47,8 +63,9 @@ class _MakeSpec:
 
 
 def load(
-    source: Any,
+    source: Any = None,
     *,
+    network: Callable[[Any, Any], Any] | None = None,
     example: Any = None,
     name: str | None = None,
     store: Store | None = None,
@@ -60,6 +77,9 @@ def load(
     Args:
         source: A path; ``"zoo:NAME"``; an ``onnx.ModelProto``; a ``torch.nn.Module`` together with
             ``example``; or a ``Model``, which is returned as it is.
+        network: Instead of ``source``: a function ``define(trt, network)`` over TensorRT's network
+            definition API, with all that it needs inside it. Its source text goes to the
+            worker and is what the model is known by. Dynamic first axes are called ``N``.
         example: Example input (or a tuple of them) for exporting a torch module, batch first.
         name: What to call it; default is the file's name or ``zoo:NAME``.
         store: Where graphs and made models are kept; default is this machine's store.
@@ -71,9 +91,13 @@ def load(
         SpecError: there is no such zoo model, or ``example`` is missing.
         ExecutionError: the machine's memory does not suffice, or the worker failed.
     """
+    if source is not None and network is not None:
+        raise SpecError("Two models were given.", hint="Give a path, or network=function.")
     if isinstance(source, Model):
         return source
     store = store or Store()
+    if network is not None:
+        return _from_network(network, name, store, progress, cancel)
     if isinstance(source, str) and source.startswith("zoo:"):
         path = zoo_path(source, store, progress, cancel)
         return _read(path, name or source, store, progress, cancel)
@@ -105,6 +129,7 @@ def with_dynamic_batch(
     """
     if model.batch_axis is not None:
         return model
+    check_is_onnx(model)
     check_unchanged(model)
     store = store or Store()
     target = store.model_path(f"dynamic-{model.hash}.onnx")
@@ -119,6 +144,7 @@ def with_dynamic_batch(
 
 def graph_of(model: Model, store: Store | None = None) -> Graph:
     """Return the model's graph, from the store or read again."""
+    check_is_onnx(model)
     store = store or Store()
     graph = store.graph(model.hash)
     if graph is None:
@@ -149,6 +175,19 @@ def zoo_path(
     return path
 
 
+def check_is_onnx(model: Model) -> None:
+    """Refuse a network function where an ONNX graph is needed.
+
+    Raises:
+        UnsupportedError: the model is a network function.
+    """
+    if model.source == "network":
+        raise UnsupportedError(
+            f"{model.name} is a network function: there is no ONNX graph to look at.",
+            hint="Build it, and look at the layers of its plan.",
+        )
+
+
 def check_unchanged(model: Model) -> None:
     """Refuse a model whose files changed since it was loaded: results would bear a wrong name.
 
@@ -160,6 +199,38 @@ def check_unchanged(model: Model) -> None:
             f"{model.name} changed since it was loaded: {model.path}.",
             hint="Load it again.",
         )
+
+
+def _from_network(
+    function: Callable[[Any, Any], Any],
+    name: str | None,
+    store: Store,
+    progress: Progress,
+    cancel: threading.Event | None,
+) -> Model:
+    text = source_of(function)
+    content = hashlib.sha256(text.encode()).hexdigest()
+    spec = _NetworkSpec(backend_for("build", TENSORRT), text)
+    found = worker.run(_network_job, spec, progress=progress, cancel=cancel).result
+    path = store.put_model_file(f"network-{content}.py", text.encode())
+    return Model(
+        name=name or function.__name__,
+        path=str(path),
+        hash=content,
+        inputs=found.inputs,
+        outputs=found.outputs,
+        opset=None,
+        ir_version=None,
+        parameters=None,
+        weight_bytes=None,
+        source="network",
+        stamp=_stamp(path, ()),
+    )
+
+
+def _network_job(spec: _NetworkSpec, progress: Progress) -> _Tensors:
+    progress("define the network", 0, 1)
+    return _Tensors(*base.network_backend(spec.backend).network_tensors(spec.text))
 
 
 def _stamp(path: Path, external: Sequence[str]) -> str:
@@ -289,7 +360,7 @@ def _read_job(spec: _ReadSpec, progress: Progress) -> _Read:
     path = Path(spec.path)
     _fits_memory(path.name, path.stat().st_size if path.is_file() else 0)
     model, graph = read_model(spec.path, name=spec.name)
-    _fits_memory(path.name, model.weight_bytes)
+    _fits_memory(path.name, model.weight_bytes or 0)
     progress("check model", 1, 1)
     return _Read(model, graph)
 

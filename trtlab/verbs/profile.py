@@ -15,9 +15,9 @@ from trtlab.dataset import random_inputs
 from trtlab.environment import capture
 from trtlab.model.types import Tensor
 from trtlab.record import LayerProfile, LayerTiming, Plan, TimeKind
-from trtlab.spec import BuildConfig, RunConfig, Shape, input_shapes
+from trtlab.spec import BuildConfig, Caveat, RunConfig, Shape, input_shapes
 from trtlab.store import Store, key_of
-from trtlab.verbs.build import build, conditions, distributions, kept, on_plan
+from trtlab.verbs.build import build_to_run, conditions, distributions, kept, on_plan
 from trtlab.worker import Progress, silent
 
 RUNS = 30
@@ -38,6 +38,7 @@ class _Times:
     kind: TimeKind
     layers: tuple[LayerTiming, ...]
     runs_ns: Int64Array
+    caveats: tuple[Caveat, ...]
 
 
 def profile(
@@ -55,7 +56,7 @@ def profile(
     """Time every layer of a plan (or of a model, built first) in 30 runs, 10 with ``quick``.
 
     On ONNX Runtime's CPU a layer time is CPU time in whole microseconds. On its CUDA provider it
-    is the host launching the layer; GPU time needs TensorRT. Neither adds up to the latency.
+    is the host launching the layer; on TensorRT it is GPU time. None adds up to the latency.
 
     Args:
         plan: A ``Plan``, or what ``load`` takes.
@@ -75,7 +76,7 @@ def profile(
     run = RunConfig(batch=batch, shapes=shapes or {}, threads=threads, quick=quick, seed=seed)
     store = store or Store()
     if not isinstance(plan, Plan):
-        plan = build(plan, store=store, progress=progress, cancel=cancel)
+        plan = build_to_run(plan, run, store=store, progress=progress, cancel=cancel)
     shapes_used, batch_used = input_shapes(plan.inputs, plan.outputs, run)
     environment = capture(distributions(plan.config.backend))
     config, inputs = plan.config, plan.inputs
@@ -96,6 +97,7 @@ def profile(
         layers=times.layers,
         runs_ns=times.runs_ns,
         environment=environment,
+        caveats=times.caveats,
     )
     key = key_of("layers", plan.model.hash, plan.config, run, conditions(plan.config.backend))
     saved: LayerProfile = kept(record, key, store)
@@ -107,4 +109,4 @@ def _profile_job(spec: _Spec, progress: Progress) -> _Times:
     feeds = random_inputs(spec.inputs, spec.shapes, spec.run.seed)
     runs = QUICK_RUNS if spec.run.quick else RUNS
     times = backend.layer_times(Path(spec.plan_path), spec.build, spec.run, feeds, runs, progress)
-    return _Times(times.kind, times.layers, Int64Array(times.runs_ns))
+    return _Times(times.kind, times.layers, Int64Array(times.runs_ns), times.caveats)

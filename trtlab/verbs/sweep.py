@@ -13,10 +13,12 @@ from trtlab.backends import base
 from trtlab.errors import JobCancelled, SpecError, TrtlabError
 from trtlab.model.types import Model
 from trtlab.record import Failure, Measurement, ModelRef, Plan, Point, SweepResult
-from trtlab.spec import BuildConfig, RunConfig, Shape
+from trtlab.spec import TENSORRT, BuildConfig, RunConfig, Shape
 from trtlab.store import Store, with_source
+from trtlab.units import bytes_from_text
 from trtlab.verbs.benchmark import benchmark_with, measurement_key
-from trtlab.verbs.build import build_with, kept, plan_key
+from trtlab.verbs.build import build_with, config_for, kept, plan_key
+from trtlab.verbs.choose import backend_for, status_of
 from trtlab.verbs.load import load
 from trtlab.worker import Progress, silent
 
@@ -32,6 +34,7 @@ class _Job:
     build: BuildConfig
     run: RunConfig
     reuse: bool
+    build_only: bool
 
 
 _POLL_SECONDS = 0.2
@@ -47,7 +50,9 @@ def sweep(
     batch: int | Sequence[int | None] | None = None,
     streams: int | Sequence[int] = 1,
     threads: int | Sequence[int | None] | None = None,
-    optimization_level: str | Sequence[str | None] | None = None,
+    optimization_level: str | int | Sequence[str | int | None] | None = None,
+    workspace: str | int | Sequence[str | int | None] | None = None,
+    target: str | Sequence[str] | None = None,
     shapes: Mapping[str, Shape] | None = None,
     activation_cap: int | None = None,
     backend: str | None = None,
@@ -71,12 +76,16 @@ def sweep(
         batch: Batch sizes.
         streams: Inferences in flight at once.
         threads: Threads inside one inference; None is the backend's choice.
-        optimization_level: ONNX Runtime's graph optimisation levels; None is its default.
+        optimization_level: ONNX Runtime's graph optimisation levels, or TensorRT's builder
+            levels; None is the default.
+        workspace: TensorRT: workspace limits; None is its default.
+        target: TensorRT: what the plans are built for.
         shapes: Input shapes by name, for other dynamic axes; the same at every point.
         activation_cap: Limit of ONNX Runtime's activation arena in bytes.
         provider: What runs the plans: ``cpu`` or ``cuda``.
         seed: Seed of the random inputs.
-        backend: Its name; None takes the first that can build and run here.
+        backend: Its name; None takes the first that can build and run here. Where TensorRT-RTX
+            can build and not run, its points hold a plan and no measurement.
         quick: Short windows, for demonstrations; the records are labelled.
         reuse: False measures again what the store has.
         executor: Where points are made: any ``concurrent.futures.Executor``. None makes them one
@@ -91,13 +100,15 @@ def sweep(
         ModelError: a model cannot be used.
     """
     store = store or Store()
-    name = backend or base.NAMES[0]
+    name = backend or backend_for("run")
     base.backend(name)
     opened = [load(m, store=store, progress=progress, cancel=cancel) for m in _several(models)]
-    builds = [
-        BuildConfig(backend=name, optimization_level=level, provider=provider)
-        for level in _several(optimization_level)
-    ]
+    levels, limits = _several(optimization_level), _several(workspace)
+    asked: dict[str, Any] = {}
+    if name in TENSORRT:
+        asked = {"target": target, **_range_of(_several(batch), shapes)}
+    elif target is not None:
+        raise SpecError(f"{name} has no target.", hint="It belongs to TensorRT.")
     runs = [
         RunConfig(
             batch=b,
@@ -110,7 +121,26 @@ def sweep(
         )
         for b, s, t in itertools.product(_several(batch), _several(streams), _several(threads))
     ]
-    jobs = [_Job(m, b, r, reuse) for m, b, r in itertools.product(opened, builds, runs)]
+    build_only = name in TENSORRT and not status_of(name).abilities["fp32"].run.can
+    if build_only:
+        runs = runs[:1]  # one plan takes every batch of the sweep
+    jobs = [
+        _Job(
+            model,
+            config_for(
+                model,
+                name,
+                **asked,
+                optimization_level=level,
+                provider=provider,
+                workspace_bytes=None if limit is None else bytes_from_text(limit),
+            ),
+            run,
+            reuse,
+            build_only,
+        )
+        for model, level, limit, run in itertools.product(opened, levels, limits, runs)
+    ]
     if not jobs:
         raise SpecError("The sweep has no point.", hint="Give at least one value for each axis.")
     made = (
@@ -127,6 +157,13 @@ def sweep(
     except JobCancelled:
         stopped = True
     return SweepResult(tuple(points[i] for i in sorted(points)), stopped)
+
+
+def _range_of(batches: Sequence[int | None], shapes: Mapping[str, Shape] | None) -> dict[str, Any]:
+    """Return the range of one plan that takes every batch: best at the largest."""
+    sizes = [b for b in batches if b is not None]
+    batch = (min(sizes), max(sizes), max(sizes)) if sizes else None
+    return {"batch": batch, "shapes": shapes or None}
 
 
 def _several(values: Any) -> list[Any]:
@@ -207,6 +244,8 @@ def _point(job: _Job, store: Store, progress: Progress, cancel: threading.Event 
                     from_store=True,
                 )
         plan = build_with(job.model, job.build, store=store, progress=progress, cancel=cancel)
+        if job.build_only:
+            return Point(model=model, build=job.build, run=job.run, plan=plan)
         measurement = benchmark_with(plan, job.run, store=store, progress=progress, cancel=cancel)
     except JobCancelled:
         raise

@@ -25,11 +25,14 @@ from trtlab.record import (
     Measurement,
     Point,
     SweepResult,
+    WorkspaceCurve,
+    WorkspacePoint,
 )
 from trtlab.stats import Interval, median
 from trtlab.units import (
     N_A,
     text_from_bytes,
+    text_from_file_size,
     text_from_interval,
     text_from_latency,
     text_from_ms,
@@ -38,12 +41,12 @@ from trtlab.units import (
 from trtlab.views.series import labels, series_of
 from trtlab.views.theme import PRECISION, TOKENS, Theme, template
 
-Quantity = Literal["latency", "throughput", "memory", "layers"]
+Quantity = Literal["latency", "throughput", "memory", "layers", "workspace"]
 _MOST_LAYERS = 14
 
 
 def figure(
-    records: SweepResult | Sequence[Measurement] | Measurement | LayerProfile,
+    records: SweepResult | Sequence[Measurement] | Measurement | LayerProfile | WorkspaceCurve,
     quantity: Quantity,
     *,
     theme: Theme = "light",
@@ -51,9 +54,11 @@ def figure(
     """Draw records.
 
     Args:
-        records: A sweep, measurements, or (for ``layers``) one layer profile.
+        records: A sweep, measurements, one layer profile (for ``layers``) or one workspace curve
+            (for ``workspace``).
         quantity: ``latency`` against batch with 95 % intervals; ``throughput`` against latency;
-            ``memory`` against batch, stacked by part; ``layers``: time per layer.
+            ``memory`` against batch, stacked by part; ``layers``: time per layer;
+            ``workspace``: what the builder asks for and what engines will take, against the limit.
         theme: ``light`` or ``dark``; the background is transparent.
 
     Raises:
@@ -63,11 +68,15 @@ def figure(
         if not isinstance(records, LayerProfile):
             raise SpecError("Time per layer is drawn from a layer profile.", hint="trtlab.profile")
         return _themed(_layers(records, theme), theme)
+    if quantity == "workspace":
+        if not isinstance(records, WorkspaceCurve):
+            raise SpecError("That is drawn from a workspace curve.", hint="trtlab.workspace")
+        return _themed(_workspace(records, theme), theme)
     draw = {"latency": _latency, "throughput": _throughput, "memory": _memory}.get(quantity)
     if draw is None:
         raise SpecError(
             f"There is no figure called {quantity!r}.",
-            hint="Choose latency, throughput, memory or layers.",
+            hint="Choose latency, throughput, memory, layers or workspace.",
         )
     return _themed(draw(_measurements(records), theme), theme)
 
@@ -337,6 +346,81 @@ def _layers(profile: LayerProfile, theme: Theme) -> go.Figure:
     fig.update_yaxes(autorange="reversed", ticklabelstandoff=6, automargin=True)
     fig.update_xaxes(range=[0, max(percents, default=1) * 1.35])  # room for the numbers
     return fig.update_layout(height=70 + 22 * len(names))
+
+
+def _workspace(curve: WorkspaceCurve, theme: Theme) -> go.Figure:
+    """What builds and what fails along the limits; bytes asked for, to come, and in the plan."""
+    tokens = TOKENS[theme]
+    limited = [p for p in curve.points if p.limit_bytes is not None]
+    failed = [p for p in limited if p.failure is not None]
+    built = [p for p in limited if p.plan is not None]
+    fig = go.Figure()
+    lines: tuple[tuple[str, str, str, str, Callable[[WorkspacePoint], int | None]], ...] = (
+        ("activations to come (builder)", "square-open", tokens.t1, "solid",
+         lambda p: p.memory.activation if p.memory else None),
+        ("plan (builder)", "circle-open", tokens.t2, "dot", lambda p: p.plan_bytes),
+    )  # fmt: skip
+    for name, symbol, colour, dash, size_of in lines:
+        fig.add_scatter(
+            name=name,
+            x=[_mebibytes(p.limit_bytes) for p in built],
+            y=[_mebibytes(size_of(p)) for p in built],
+            mode="lines+markers",
+            line={"color": colour, "dash": dash, "width": 2},
+            marker={"symbol": symbol, "size": 9, "color": colour},
+            hovertext=[_limit_hover(p) for p in built],
+            hoverinfo="text",
+        )
+    if failed:
+        fig.add_scatter(
+            name="fails: bytes asked for (builder)",
+            x=[_mebibytes(p.limit_bytes) for p in failed],
+            # Where it did not say what it asked for, the mark stands on the axis.
+            y=[_mebibytes(p.asked_bytes) or 0 for p in failed],
+            mode="markers",
+            marker={"symbol": "x-thin", "size": 11, "line": {"width": 2, "color": tokens.bad}},
+            hovertext=[_limit_hover(p) for p in failed],
+            hoverinfo="text",
+        )
+    smallest = _mebibytes(curve.smallest_bytes)
+    if smallest is not None and failed:
+        mark = {"color": tokens.line2, "dash": "dash", "width": 1}
+        fig.add_shape(type="line", x0=smallest, x1=smallest, y0=0, y1=1, yref="paper", line=mark)
+        fig.add_annotation(
+            x=math.log10(smallest),  # on a log axis plotly wants exponents here, but not above
+            y=0.1,
+            yref="paper",
+            text=f"smallest that builds<br>{text_from_bytes(curve.smallest_bytes)}",
+            showarrow=False,
+            xanchor="right",
+            xshift=-6,
+            align="right",
+        )
+    # A tick at each power of four, since limits found by bisection lie close together.
+    powers = {round(math.log2(_mebibytes(p.limit_bytes) or 1) / 2) for p in limited}
+    ticks = sorted(4.0**power for power in powers)
+    fig.update_xaxes(
+        title="workspace limit",
+        type="log",
+        tickvals=ticks,
+        ticktext=[text_from_bytes(t * 2**20) for t in ticks],
+    )
+    return fig.update_yaxes(title="MiB", rangemode="tozero")
+
+
+def _limit_hover(p: WorkspacePoint) -> str:
+    lines = [f"<b>limit {p.limit_text}</b>"]
+    if p.failure is not None:
+        return "<br>".join([*lines, f"fails: {html.escape(p.failure.message)}"])
+    memory = p.memory
+    lines += [
+        f"activations {text_from_bytes(memory.activation if memory else None)} (builder)",
+        f"plan {text_from_file_size(p.plan_bytes)}, {p.layers or N_A} layers (builder)",
+        f"build {text_from_ms(1000 * p.build_seconds if p.build_seconds else None)} (measured)",
+    ]
+    if p.measurement is not None:
+        lines.append(f"latency p50 {text_from_ms(p.measurement.median_ms)} (measured)")
+    return "<br>".join(lines)
 
 
 def _short(name: str, most: int = 44) -> str:

@@ -13,12 +13,24 @@ from typing import Any
 
 from trtlab import stats
 from trtlab.errors import SpecError, StoreError
-from trtlab.record import Environment, LayerProfile, Measurement, Point, SweepResult
+from trtlab.record import (
+    Environment,
+    LayerProfile,
+    Measurement,
+    Point,
+    SweepResult,
+    WorkspaceCurve,
+)
 from trtlab.units import N_A, text_from_bytes
 from trtlab.views.figures import figure, gap_share, plotly_js
-from trtlab.views.sentences import latency_sentence, memory_sentence, throughput_sentence
+from trtlab.views.sentences import (
+    latency_sentence,
+    memory_sentence,
+    throughput_sentence,
+    workspace_sentence,
+)
 from trtlab.views.series import told_apart
-from trtlab.views.tables import Table, sweep_table
+from trtlab.views.tables import Table, sweep_table, workspace_table
 from trtlab.views.theme import badge, css
 
 
@@ -44,17 +56,18 @@ def report(
     path: str | os.PathLike[str],
     *,
     profiles: Sequence[LayerProfile] = (),
+    workspaces: Sequence[WorkspaceCurve] = (),
     title: str = "trtlab report",
 ) -> Path:
-    """Write a report of a sweep and of layer profiles, one section a model.
+    """Write a report of a sweep, layer profiles and workspace curves, one section a model.
 
     Raises:
         SpecError: there is nothing to show.
         StoreError: the file cannot be written.
     """
-    if not result.points:
-        raise SpecError("The sweep has no point to report.", hint="Measure first.")
-    html = _page(result, profiles, title)
+    if not result.points and not workspaces:
+        raise SpecError("There is nothing to report.", hint="Measure first.")
+    html = _page(result, profiles, workspaces, title)
     target = Path(path)
     handle = -1
     try:
@@ -73,25 +86,33 @@ def report(
     return target
 
 
-def _page(result: SweepResult, profiles: Sequence[LayerProfile], title: str) -> str:
+def _page(
+    result: SweepResult,
+    profiles: Sequence[LayerProfile],
+    workspaces: Sequence[WorkspaceCurve],
+    title: str,
+) -> str:
     import jinja2
 
-    models = [p.model for p in result.points] + [p.model for p in profiles]
+    models = [p.model for p in result.points]
+    models += [p.model for p in profiles] + [w.model for w in workspaces]
     names = {m.hash: m.name for m in models}
     environments = [m.environment for m in result.measurements]
-    environments += [p.environment for p in profiles]
+    environments += [p.environment for p in profiles] + [w.environment for w in workspaces]
     loader = jinja2.PackageLoader("trtlab.views", ".")
     page = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.j2")
     return page.render(
         title=title,
         css=css(),
         plotly_js=plotly_js(),
-        made=f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {len(result.points)} points",
+        made=f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {_count(result, workspaces)}",
+        measured=bool(result.measurements or profiles),
         sections=[
             _section(
                 told_apart(name, hash_, [(n, h) for h, n in names.items()]),
                 [p for p in result.points if p.model.hash == hash_],
                 [p for p in profiles if p.model.hash == hash_],
+                [w for w in workspaces if w.model.hash == hash_],
             )
             for hash_, name in names.items()
         ],
@@ -103,7 +124,17 @@ def _page(result: SweepResult, profiles: Sequence[LayerProfile], title: str) -> 
     )
 
 
-def _section(title: str, points: Sequence[Point], profiles: Sequence[LayerProfile]) -> _Section:
+def _count(result: SweepResult, workspaces: Sequence[WorkspaceCurve]) -> str:
+    counts = {"points": len(result.points), "builds": sum(len(w.points) for w in workspaces)}
+    return ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+
+
+def _section(
+    title: str,
+    points: Sequence[Point],
+    profiles: Sequence[LayerProfile],
+    workspaces: Sequence[WorkspaceCurve],
+) -> _Section:
     measured = [p.measurement for p in points if p.measurement is not None]
     marks = _badges(measured)
     charts = []
@@ -124,9 +155,19 @@ def _section(title: str, points: Sequence[Point], profiles: Sequence[LayerProfil
         )
         for profile in profiles
     ]
+    charts += [
+        _Chart(
+            "What the workspace limit changes",
+            badge("builder" if curve.source == "here" else "recorded"),
+            _html(figure(curve, "workspace")),
+            workspace_sentence(curve),
+        )
+        for curve in workspaces
+    ]
     caveats = [f"{p.measurement.settings()}: {c.message} {c.hint}"
                for p in points if p.measurement for c in p.measurement.caveats]  # fmt: skip
     table = sweep_table(points).html() if points else ""
+    table += "".join(workspace_table(curve).html() for curve in workspaces)
     return _Section(title, charts, marks, table, caveats)
 
 

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from trtlab.analysis.compare import compare
-from trtlab.record import Difference, Measurement
+from trtlab.record import Difference, Measurement, WorkspaceCurve
 from trtlab.units import text_from_bytes, text_from_interval, text_from_ms, text_from_number
 from trtlab.views.series import labels, series_of
+
+
+def workspace_sentence(curve: WorkspaceCurve) -> str:
+    """Return what the limit did to this model, and what it did not."""
+    if curve.smallest_bytes is None:
+        return "No limit that was tried builds; only the builder's default does."
+    smallest = text_from_bytes(curve.smallest_bytes)
+    start = f"{smallest} is the smallest limit seen to build"
+    if curve.failing_bytes is not None:
+        start += f", {text_from_bytes(curve.failing_bytes)} fails"
+    same = "All limits that build give the same layers, memory and plan size: here the limit "
+    same += "decides whether it builds, not what comes out. It is no cap on the activations."
+    several = f"The limits that build give {curve.engines} different engines."
+    return f"{start}. {same if curve.engines == 1 else several}"
 
 
 def latency_sentence(measurements: Sequence[Measurement]) -> str:

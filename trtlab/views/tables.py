@@ -6,13 +6,15 @@ import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trtlab.record import LayerProfile, Point, SweepResult
+from trtlab.record import LayerProfile, LayerTensor, Plan, Point, SweepResult, WorkspaceCurve
 from trtlab.units import (
     N_A,
     text_from_bytes,
+    text_from_file_size,
     text_from_interval,
     text_from_ms,
     text_from_number,
+    text_from_shape,
 )
 
 
@@ -59,6 +61,10 @@ def _level(level: str | int | None) -> str:
     return "default" if level is None else str(level)
 
 
+def _limit(size: int | None) -> str:
+    return "default" if size is None else text_from_bytes(size)
+
+
 def _cap(p: Point) -> str:
     cap = p.run.activation_cap_bytes
     return "none" if cap is None else text_from_bytes(cap)
@@ -67,7 +73,9 @@ def _cap(p: Point) -> str:
 _OPTIONAL: tuple[tuple[str, Callable[[Point], str]], ...] = (
     ("Threads", lambda p: "default" if p.run.threads is None else str(p.run.threads)),
     ("Optimisation", lambda p: _level(p.build.optimization_level)),
-    ("Provider", lambda p: p.build.provider.upper()),
+    ("Backend", lambda p: p.build.backend),
+    ("Target", lambda p: p.build.target_text.upper()),
+    ("Workspace", lambda p: _limit(p.build.workspace_bytes)),
     ("Activation cap", _cap),
     ("Seed", lambda p: str(p.run.seed)),
 )
@@ -92,7 +100,7 @@ def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
         cells = [p.model.name, N_A if batch is None else str(batch), str(p.run.streams)]
         cells += [word(p) for _, word in optional]
         if m is None:
-            cells += [N_A] * 5 + [p.failure.message if p.failure else ""]
+            cells += [N_A] * 5 + [p.failure.message if p.failure else "built, not run"]
         else:
             remarks = ["quick"] * m.run.quick + ["recorded"] * (m.source == "recorded")
             remarks += [c.kind for c in m.caveats]
@@ -105,9 +113,48 @@ def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
                 ", ".join(remarks),
             ]
         rows.append(tuple(cells))
-    words = {"Model", "Optimisation", "Provider", "Remarks"}
+    words = {"Model", "Optimisation", "Backend", "Target", "Workspace", "Remarks"}
     numeric = frozenset(i for i, head in enumerate(heads) if head not in words)
     return Table(tuple(heads), tuple(rows), numeric)
+
+
+def plan_table(plan: Plan) -> Table:
+    """A plan's layers in the builder's order: what each came from and what it writes."""
+    rows = tuple(
+        (
+            layer.name,
+            layer.type,
+            N_A if layer.stream is None else str(layer.stream),
+            ", ".join(layer.nodes) or "none",
+            ", ".join(_output_text(t) for t in layer.outputs),
+        )
+        for layer in plan.layers or ()
+    )
+    return Table(("Layer", "Type", "Stream", "ONNX nodes", "Writes"), rows, frozenset({2}))
+
+
+def workspace_table(curve: WorkspaceCurve) -> Table:
+    """One row a limit: whether it builds, what the builder reports, what it changes."""
+    rows = tuple(
+        (
+            p.limit_text,
+            "builds" if p.plan is not None else "fails",
+            N_A if p.asked_bytes is None else f"{p.asked_bytes:,}",
+            text_from_bytes(p.memory.activation if p.memory else None),
+            text_from_file_size(p.plan_bytes),
+            N_A if p.layers is None else str(p.layers),
+            N_A if p.layers_changed is None else str(p.layers_changed),
+            text_from_ms(None if p.measurement is None else p.measurement.median_ms),
+        )
+        for p in curve.points
+    )
+    heads = ("Limit", "Outcome", "Asked for, B", "Activations", "Plan", "Layers", "Changed", "p50")
+    return Table(heads, rows, frozenset(set(range(len(heads))) - {1}))
+
+
+def _output_text(tensor: LayerTensor) -> str:
+    shape = "" if tensor.shape is None else text_from_shape(tensor.shape)
+    return f"{tensor.dtype or N_A} {shape}".strip()
 
 
 def layer_table(profile: LayerProfile, most: int | None = None) -> Table:

@@ -1,0 +1,174 @@
+"""The two modules that TensorRT comes as: import, what they can do here, and their log.
+
+Features are probed on the module, never decided by its version.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from typing import cast
+
+from trtlab.backends.tensorrt import bindings as api
+from trtlab.environment import GpuState
+from trtlab.errors import BackendUnavailableError
+from trtlab.formats.layer_dump import BEGINNINGS
+from trtlab.record import BuilderMemory, BuilderMessage, Severity
+
+EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
+"""The extra of this project that installs each module."""
+
+OLDEST_RTX_GPU = (7, 5)
+RTX_REFUSES = {(9, 0): "Hopper", (10, 0): "Blackwell for data centres", (10, 3): "Blackwell Ultra"}
+"""Compute capabilities that TensorRT-RTX has no kernels for. 9.0 is from its own message on an
+H200 (``Supported compute capabilities: 8.0 8.6 8.9 12.0 12.1 >12.0``); 10.x is in no list of
+its ``ComputeCapability``."""
+
+
+def import_trt(name: str) -> api.Module:
+    """Return the module ``tensorrt`` or ``tensorrt_rtx``.
+
+    Raises:
+        BackendUnavailableError: it is not installed, or its libraries cannot be loaded.
+    """
+    hint = f"pip install -e '.[{EXTRAS[name]}]'"
+    try:
+        trt = cast("api.Module", importlib.import_module(name))
+        trt.Builder(make_log(trt).logger)
+    except ModuleNotFoundError as error:
+        if sys.platform == "darwin":
+            raise BackendUnavailableError(
+                f"{name} has no package for macOS.", hint="Use Linux or Windows, or onnxruntime."
+            ) from error
+        raise BackendUnavailableError(f"{name} is not installed.", hint=hint) from error
+    except (ImportError, OSError) as error:
+        # The name of the missing library is in the message.
+        raise BackendUnavailableError(
+            f"{name} is installed, but its libraries cannot be loaded: {error}.",
+            hint=f"Install it again: {hint}",
+        ) from error
+    except TypeError as error:
+        # pybind's word for a factory that returned NULL: bindings without working libraries.
+        raise BackendUnavailableError(
+            f"{name} is installed, but makes no builder: {error}.",
+            hint=f"Install it again: {hint}; bindings and libraries must be of one version.",
+        ) from error
+    return trt
+
+
+def why_not_run(name: str, gpu: GpuState) -> tuple[str, str]:
+    """Return why its engines cannot run here and what to do; empty texts if they can."""
+    if not gpu.usable:
+        reason = f"{gpu.reason[:1].upper()}{gpu.reason[1:]}."
+        return reason, "Run it on a machine with an NVIDIA GPU."
+    capability = gpu.compute_capability or (0, 0)
+    if name == "tensorrt_rtx" and (capability in RTX_REFUSES or capability < OLDEST_RTX_GPU):
+        text = f"{capability[0]}.{capability[1]}"
+        return (
+            f"TensorRT-RTX does not support this GPU's compute capability {text}.",
+            "Use full TensorRT: pip install -e '.[tensorrt]'",
+        )
+    return "", ""
+
+
+_SEVERITIES: dict[str, Severity] = {
+    "INTERNAL_ERROR": "internal-error",
+    "ERROR": "error",
+    "WARNING": "warning",
+    "INFO": "info",
+}
+
+_HEADER = (
+    "-+",
+    "Input filename: .*",
+    "(ONNX IR|Opset|Producer|Model) version: .*",
+    "(Producer name|Domain|Doc string): [\\s\\S]*",
+)
+
+HARMLESS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    # Once in many builds of TensorRT-RTX 1.7, which then go well: its log context is set later.
+    ("internal-error", re.compile(r"Thread context has not been set! Using global log stream\.")),
+    # Said by TensorRT-RTX of every build: it has only one level, and nobody asked for another.
+    (
+        "warning",
+        re.compile(r"getHardwareCompatibilityLevel\(\) is unsupported in TensorRT-RTX\."),
+    ),
+    # Without a driver, any real error is followed by this one about asking CUDA for its error.
+    (
+        "error",
+        re.compile(r"\[checkMacros\.cpp::catchCudaError::\d+\] Error Code 1: Cuda Runtime \(.*"),
+    ),
+    # The parser's header repeats what the model's record says, with a path of this machine.
+    ("info", re.compile("|".join(_HEADER))),
+    # The parser frames each of its errors, which are kept with node and reason, in these lines.
+    ("error", re.compile(r"ModelImporter\.cpp:\d+: (While parsing node|---|ERROR: )[\s\S]*")),
+)
+"""Severity and whole text of messages that tell a user nothing, each with its reason."""
+
+_MEMORY = {
+    "Total Activation Memory": "activation",
+    "Max Scratch Memory": "scratch",
+    "Total Weights Memory": "weights",
+    "Total Host Persistent Memory": "host_persistent",
+    "Total Device Persistent Memory": "device_persistent",
+}
+_MEMORY_LINE = re.compile(rf"({'|'.join(_MEMORY)}): (\d+) bytes")
+_LONGEST_MESSAGE = 4000
+_MOST_MESSAGES = 1000
+
+
+class Log:
+    """What a builder, parser or runtime said; ``logger`` is what they are given.
+
+    TensorRT allows one logger in a process; a worker does one job, so that there is one.
+    """
+
+    def __init__(self) -> None:
+        self.logger: api.Logger
+        self.messages: list[BuilderMessage] = []
+        self.layers = ""
+        self._memory: dict[str, int] = {}
+
+    def take(self, severity: str, text: str) -> None:
+        """Take one message. Called thousands of times a build: most leave at the first test."""
+        kept = _SEVERITIES.get(severity)
+        if kept is None:
+            # VERBOSE: kept is only the one message that lists the layers.
+            if text.startswith(BEGINNINGS):
+                self.layers = text
+            return
+        if line := _MEMORY_LINE.search(text):
+            # Said once for each graph that is built; the engine needs the largest.
+            name = _MEMORY[line[1]]
+            self._memory[name] = max(int(line[2]), self._memory.get(name, 0))
+        if len(self.messages) < _MOST_MESSAGES and not _is_harmless(kept, text):
+            self.messages.append(BuilderMessage(kept, text[:_LONGEST_MESSAGE]))
+
+    @property
+    def memory(self) -> BuilderMemory | None:
+        """The builder's figures; None if it gave none."""
+        return BuilderMemory(**self._memory) if self._memory else None
+
+    def errors(self) -> list[str]:
+        """Return the texts of errors, first ones first."""
+        return [m.text for m in self.messages if m.severity in ("error", "internal-error")]
+
+
+def _is_harmless(severity: Severity, text: str) -> bool:
+    return any(severity == s and pattern.fullmatch(text) for s, pattern in HARMLESS)
+
+
+def make_log(trt: api.Module) -> Log:
+    """Return a new log with a logger of this module's kind."""
+    log = Log()
+
+    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]  # known at run time
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: api.Severity, msg: str) -> None:
+            log.take(severity.name, msg)
+
+    log.logger = Logger()
+    return log

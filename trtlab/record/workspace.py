@@ -1,0 +1,174 @@
+"""``WorkspaceCurve``: what the limit of TensorRT's workspace changes, and where it fails."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from trtlab.record.base import (
+    Environment,
+    Failure,
+    ModelRef,
+    Shown,
+    Source,
+    caveat_rows,
+    source_rows,
+)
+from trtlab.record.measurement import Measurement
+from trtlab.record.plan import BuilderMemory
+from trtlab.spec import BuildConfig, Caveat
+from trtlab.units import N_A, text_from_bytes, text_from_file_size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspacePoint:
+    """What came of one limit.
+
+    Attributes:
+        limit_bytes: The limit; None is the builder's own default.
+        plan: Hash of the plan, None if it failed.
+        layers: Number of layers, None if it failed or the builder does not say.
+        layers_changed: How many layers, by name, type and tactic, this plan has and that of the
+            next larger limit has not, or the other way round; None where one is unknown.
+        asked_bytes: What the builder asked for when it failed, None if it did not say.
+        failure: Why there is no plan.
+        measurement: A run of the plan, None where it cannot run here.
+    """
+
+    limit_bytes: int | None
+    plan: str | None = None
+    plan_bytes: int | None = None
+    build_seconds: float | None = None
+    memory: BuilderMemory | None = None
+    layers: int | None = None
+    layers_changed: int | None = None
+    asked_bytes: int | None = None
+    failure: Failure | None = None
+    measurement: Measurement | None = None
+
+    @property
+    def limit_text(self) -> str:
+        """The limit in words."""
+        return "default" if self.limit_bytes is None else text_from_bytes(self.limit_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class WorkspaceCurve(Shown):
+    """Workspace limits against what the builder made of them, smallest first, default last.
+
+    Attributes:
+        smallest_bytes: The smallest limit that was seen to build; None if only the default did.
+        failing_bytes: The largest limit that was seen to fail; None if none did. The true bound
+            lies between the two.
+        no_run_note: Why no plan was run; empty if they were.
+    """
+
+    model: ModelRef
+    config: BuildConfig
+    points: tuple[WorkspacePoint, ...]
+    smallest_bytes: int | None
+    failing_bytes: int | None
+    no_run_note: str
+    environment: Environment
+    caveats: tuple[Caveat, ...] = ()
+    source: Source = "here"
+    kind: ClassVar[str] = "workspace"
+
+    @property
+    def built(self) -> Sequence[WorkspacePoint]:
+        """The points that gave a plan."""
+        return [p for p in self.points if p.plan is not None]
+
+    @property
+    def engines(self) -> int:
+        """How many different engines there are among them.
+
+        By layers, the builder's memory figures and size: a plan holds the limit itself, so that
+        plans of equal engines differ in their bytes (seen with TensorRT-RTX 1.7).
+        """
+        changes = 0
+        for smaller, larger in itertools.pairwise(self.built):
+            same = (smaller.memory, smaller.plan_bytes, smaller.layers) == (
+                larger.memory,
+                larger.plan_bytes,
+                larger.layers,
+            )
+            changes += not same or bool(smaller.layers_changed)
+        return changes + bool(self.built)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return label and text, most important first."""
+        return [
+            (
+                "workspace",
+                f"{self.model.name} ({self.model.recipe}) by {self.config.backend} "
+                f"for {self.config.target_text}, {len(self.points)} builds",
+            ),
+            ("smallest limit that builds", self._smallest_text()),
+            ("what a larger limit changes", self._change_text()),
+            ("memory to come", self._memory_text()),
+            ("latency", self._latency_text()),
+            *source_rows(self.source, self.environment),
+            *caveat_rows(self.caveats),
+        ]
+
+    def _smallest_text(self) -> str:
+        if self.smallest_bytes is None:
+            return f"{N_A}: no limit that was tried builds, only the default does"
+        text = f"{text_from_bytes(self.smallest_bytes)} (builder)"
+        if self.failing_bytes is None:
+            return f"{text}, the smallest tried; none failed"
+        failed = next(p for p in self.points if p.limit_bytes == self.failing_bytes)
+        asked = f", asking for {failed.asked_bytes:,} bytes" if failed.asked_bytes else ""
+        return f"{text}; {text_from_bytes(self.failing_bytes)} fails{asked}"
+
+    def _change_text(self) -> str:
+        count = len(self.built)
+        if self.engines == 1 and count > 1:
+            unlisted = any(p.layers is None for p in self.built)
+            same = "memory and plan size" if unlisted else "layers, memory and plan size"
+            return f"nothing seen: all {count} limits that build give the same {same} (builder)"
+        return f"{self.engines} different engines from {count} limits (builder)"
+
+    def _memory_text(self) -> str:
+        sizes = [p.memory.activation for p in self.built if p.memory and p.memory.activation]
+        files = {p.plan_bytes for p in self.built if p.plan_bytes is not None}
+        if not sizes:
+            return f"{N_A}: the builder does not say"
+        low, high = text_from_bytes(min(sizes)), text_from_bytes(max(sizes))
+        size = text_from_file_size(files.pop()) if len(files) == 1 else "of several sizes"
+        return f"activations {low if low == high else f'{low} to {high}'}, plan {size} (builder)"
+
+    def _latency_text(self) -> str:
+        times = [p.measurement.median_ms for p in self.built if p.measurement is not None]
+        if not times:
+            return f"{N_A}: {self.no_run_note}"
+        return f"medians from {min(times):.3g} to {max(times):.3g} ms (measured)"
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a limit; what is unknown is absent."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "limit_bytes": p.limit_bytes,
+                    "builds": p.plan is not None,
+                    "asked_bytes": p.asked_bytes,
+                    "activation_bytes": p.memory.activation if p.memory else None,
+                    "plan_bytes": p.plan_bytes,
+                    "layers": p.layers,
+                    "layers_changed": p.layers_changed,
+                    "build_seconds": p.build_seconds,
+                    "latency_ms": p.measurement.median_ms if p.measurement else None,
+                    "plan": p.plan,
+                }
+                for p in self.points
+            ]
+        )
