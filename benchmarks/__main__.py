@@ -16,7 +16,7 @@ from benchmarks.figures import Figure
 from trtlab.environment import capture
 from trtlab.views.tables import Table
 
-NAMES = ("harness", "startup", "sweeping", "noise")
+NAMES = ("harness", "startup", "sweeping", "noise", "building")
 
 
 def main() -> int:
@@ -35,7 +35,7 @@ def main() -> int:
     )
     heads = ("Figure", "Measured", "95 %", "Limit", "")
     print(Table(heads, rows, frozenset({1, 2, 3})).text())
-    environment = capture(("onnxruntime",))
+    environment = capture(("onnxruntime", "tensorrt-rtx-cu13"))
     print(f"\n{environment.cpu}, {environment.cores} cores, load before {before:.2f}")
     if options.save:
         result = {

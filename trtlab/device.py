@@ -195,8 +195,12 @@ class Gpu:
                 builder.begin_building("thread_local")
                 try:
                     enqueue()
-                finally:
-                    builder.end_building()  # a stream left in capture mode would be useless
+                except BaseException:
+                    # The stream must leave capture mode; that this fails too tells nothing new.
+                    with contextlib.suppress(Exception):
+                        builder.end_building()
+                    raise
+                builder.end_building()
                 made: Graph = builder.complete()
                 made.upload(stream)
                 return made

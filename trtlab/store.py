@@ -42,7 +42,9 @@ _DAY_SECONDS = 86_400
 _LOCK_POLL_SECONDS = 0.1
 _LARGEST_RECORD = 64 * 2**20
 DEFAULT_PLAN_LIMIT = 4 * 2**30
-_KINDS: dict[str, type[Any]] = {k.kind: k for k in (Plan, Measurement, LayerProfile, WorkspaceCurve)}
+_KINDS: dict[str, type[Any]] = {
+    k.kind: k for k in (Plan, Measurement, LayerProfile, WorkspaceCurve)
+}
 _SCHEMA = """
 CREATE TABLE records (
     id TEXT PRIMARY KEY, key TEXT NOT NULL, kind TEXT NOT NULL, created TEXT NOT NULL

@@ -80,6 +80,7 @@ HOSTILE = [
     "w }], Outputs: [ { Name: k",
     "in }, Dimensions: [1",
     "x, Dimensions: [1], Strides: [1], StrideOrder: [0], Datatype: Float, Format: ",
+    "x, Dimensions: [1], Strides: [1], StrideOrder: [0], Datatype: Float, Format: y }",
     "TacticName: , StreamId: 5",
     ", LayerType: kgen",
     ", Metadata: [ONNX Layer: ",

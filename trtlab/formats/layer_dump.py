@@ -60,13 +60,13 @@ BEGINNINGS = (_DETAILED, _NAMES_ONLY, _NAMED)
 _END = re.compile(r"\n\n(?:I/O Tensors|Bindings):(?:\n|\Z)")
 
 _NUMBERS = r"\[((?:-?\d{1,18}(?:, ?-?\d{1,18})*)?)\]"
-_TYPE = re.compile(r", LayerType: ([^,\[\]{}\n]{1,100}), Inputs: \[(?=\]| \{ Name: )")
-# Bounded, so that no name makes the search for the end of a tensor quadratic.
+_TYPE = re.compile(r", LayerType: ([^,\[\]{}\n]+), Inputs: \[(?=\]| \{ Name: )")
+# No value may hold a bracket: so two attempts never look at the same text, whatever a name holds.
 _TENSOR = re.compile(
     rf", (?:Location: (?P<Location>Device|Host), )?Dimensions: {_NUMBERS}"
-    rf"(?:, Strides: {_NUMBERS}, StrideOrder: \[[\d, ]{{0,200}}\])?"
-    r"(?:, Datatype: (?P<Datatype>[^,\[\]{}\n]{1,100}), Format: (?P<Format>[^\[\]{}\n]{0,300})"
-    r"|, Format/Datatype: (?P<both>[^\[\]{}\n]{0,300})) \}(?=, \{ Name: |\], \w+: )"
+    rf"(?:, Strides: {_NUMBERS}, StrideOrder: \[[\d, ]*\])?"
+    r"(?:, Datatype: (?P<Datatype>[^,\[\]{}\n]+), Format: (?P<Format>[^\[\]{}\n]*)"
+    r"|, Format/Datatype: (?P<both>[^\[\]{}\n]*)) \}(?=, \{ Name: |\], \w+: )"
 )
 _METADATA = re.compile(r", Metadata:(?: |\Z)")
 _KEY = re.compile(r", (\w+): ")

@@ -88,17 +88,15 @@ class WorkspaceCurve(Shown):
     def engines(self) -> int:
         """How many different engines there are among them.
 
-        By layers, the builder's memory figures and size: a plan holds the limit itself, so that
-        plans of equal engines differ in their bytes (seen with TensorRT-RTX 1.7).
+        By their layers and the builder's memory figures, never by their bytes: a plan holds the
+        limit itself, as a text of varying length (seen with TensorRT-RTX 1.7).
         """
-        changes = 0
-        for smaller, larger in itertools.pairwise(self.built):
-            same = (smaller.memory, smaller.plan_bytes, smaller.layers) == (
-                larger.memory,
-                larger.plan_bytes,
-                larger.layers,
-            )
-            changes += not same or bool(smaller.layers_changed)
+        changes = sum(
+            smaller.memory != larger.memory
+            or smaller.layers != larger.layers
+            or bool(smaller.layers_changed)
+            for smaller, larger in itertools.pairwise(self.built)
+        )
         return changes + bool(self.built)
 
     def rows(self) -> list[tuple[str, str]]:
@@ -131,18 +129,18 @@ class WorkspaceCurve(Shown):
         count = len(self.built)
         if self.engines == 1 and count > 1:
             unlisted = any(p.layers is None for p in self.built)
-            same = "memory and plan size" if unlisted else "layers, memory and plan size"
+            same = "memory" if unlisted else "layers and the same memory"
             return f"nothing seen: all {count} limits that build give the same {same} (builder)"
         return f"{self.engines} different engines from {count} limits (builder)"
 
     def _memory_text(self) -> str:
         sizes = [p.memory.activation for p in self.built if p.memory and p.memory.activation]
-        files = {p.plan_bytes for p in self.built if p.plan_bytes is not None}
+        files = [p.plan_bytes for p in self.built if p.plan_bytes is not None]
         if not sizes:
             return f"{N_A}: the builder does not say"
-        low, high = text_from_bytes(min(sizes)), text_from_bytes(max(sizes))
-        size = text_from_file_size(files.pop()) if len(files) == 1 else "of several sizes"
-        return f"activations {low if low == high else f'{low} to {high}'}, plan {size} (builder)"
+        activations = _range(text_from_bytes(min(sizes)), text_from_bytes(max(sizes)))
+        plan = _range(text_from_file_size(min(files)), text_from_file_size(max(files)))
+        return f"activations {activations}, plan {plan} (builder)"
 
     def _latency_text(self) -> str:
         times = [p.measurement.median_ms for p in self.built if p.measurement is not None]
@@ -171,4 +169,8 @@ class WorkspaceCurve(Shown):
                 }
                 for p in self.points
             ]
-        )
+        ).convert_dtypes()  # whole numbers stay whole beside absent ones
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"

@@ -18,7 +18,7 @@ def workspace_sentence(curve: WorkspaceCurve) -> str:
     start = f"{smallest} is the smallest limit seen to build"
     if curve.failing_bytes is not None:
         start += f", {text_from_bytes(curve.failing_bytes)} fails"
-    same = "All limits that build give the same layers, memory and plan size: here the limit "
+    same = "All limits that build give the same layers and memory: here the limit "
     same += "decides whether it builds, not what comes out. It is no cap on the activations."
     several = f"The limits that build give {curve.engines} different engines."
     return f"{start}. {same if curve.engines == 1 else several}"

@@ -12,14 +12,14 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtlab.backends.base import Bound, Feeds, LayerTimes
 from trtlab.backends.tensorrt import bindings
 from trtlab.backends.tensorrt.bindings import HasEngineValidity
-from trtlab.backends.tensorrt.execution import Execution, layer_names
+from trtlab.backends.tensorrt.execution import Execution
 from trtlab.backends.tensorrt.module import Log
 from trtlab.backends.tensorrt.queries import Clock
 from trtlab.codec import Int64Array
@@ -201,7 +201,7 @@ def layer_times(
                 taken.append(list(reported))
                 runs_ns.append(took)
         streams = engine.aux_streams
-    names = layer_names(taken)
+    names = _layer_names(taken)
     if not names:
         raise ExecutionError("TensorRT's profiler reported no layers.")
     timings = tuple(
@@ -284,3 +284,19 @@ def _refusal(
         if any(pattern.search(line) for line in lines):
             return why, hint
     return (lines[0].rstrip(".") if lines else "it says no reason"), _REBUILD
+
+
+def _layer_names(runs: Sequence[Sequence[tuple[str, float]]]) -> list[str]:
+    """Return the names of the layers that every profiled run reported, in their order.
+
+    Raises:
+        ExecutionError: two runs reported different layers.
+    """
+    names = [name for name, _ in runs[0]]
+    for run in runs:
+        if [name for name, _ in run] != names:
+            raise ExecutionError(
+                f"The profiler reported {len(names)} layers in one run and others in another.",
+                hint="Please report it.",
+            )
+    return names

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from trtlab.backends.base import DeviceBytes, Feeds
 from trtlab.backends.tensorrt import bindings
 from trtlab.backends.tensorrt.bindings import HasEngineStat, HasEngineStatNames, HasStreamCapture
 from trtlab.backends.tensorrt.module import Log
+from trtlab.backends.tensorrt.outputs import DataDependentOutput
+from trtlab.backends.tensorrt.profiles import choose_profile
 from trtlab.backends.tensorrt.queries import Clock, Queries
 from trtlab.device import Buffer, Gpu, Graph, Pinned, Stream, cuda_errors, elapsed_ns
 from trtlab.errors import ExecutionError, SpecError, UnsupportedError
@@ -47,57 +49,6 @@ class _Copy:
 
     to: Buffer
     source: Buffer
-
-
-class _Output:
-    """An output whose shape depends on the data: TensorRT asks for memory while it runs.
-
-    The memory grows and never shrinks: it settles after the first inference.
-    """
-
-    def __init__(self, gpu: Gpu, stream: Stream) -> None:
-        self._gpu = gpu
-        self._stream = stream
-        self.buffer: Buffer | None = None
-        self.shape: Shape | None = None
-        self.failure: Exception | None = None
-
-    def reallocate(self, size: int) -> int:
-        """Return the address of at least ``size`` bytes, or 0: an exception must not reach C++."""
-        try:
-            if self.buffer is None or self.buffer.size < size:
-                larger = self._gpu.allocate(size, self._stream)
-                if self.buffer is not None:
-                    self.buffer.close(self._stream)
-                self.buffer = larger
-            return int(self.buffer.handle)
-        except Exception as error:  # noqa: BLE001 - told when the enqueue call has failed
-            self.failure = error
-            return 0
-
-    def allocator(self, trt: bindings.Module) -> bindings.OutputAllocator:
-        """Return an ``IOutputAllocator`` of this module that asks here."""
-        output, base = self, trt.IOutputAllocator
-
-        class Allocator(base):  # type: ignore[misc, valid-type]  # the base is known at run time
-            def __init__(self) -> None:
-                base.__init__(self)
-
-            def reallocate_output_async(
-                self,
-                tensor_name: str,  # noqa: ARG002 - TensorRT's signature
-                memory: int,  # noqa: ARG002
-                size: int,
-                alignment: int,  # noqa: ARG002 - CUDA aligns to 256 bytes, the most asked for
-                stream: int,  # noqa: ARG002 - the one that it was made with
-            ) -> int:
-                return output.reallocate(int(size))
-
-            def notify_shape(self, tensor_name: str, shape: bindings.Dims) -> None:  # noqa: ARG002
-                output.shape = tuple(int(d) for d in shape)
-
-        made: bindings.OutputAllocator = Allocator()
-        return made
 
 
 class Execution:
@@ -146,7 +97,7 @@ class Execution:
         self._device_buffers: dict[str, Buffer] = {}
         self._pinned: dict[str, Pinned] = {}
         self._views: dict[str, Buffer] = {}
-        self._data_dependent: dict[str, _Output] = {}
+        self._data_dependent: dict[str, DataDependentOutput] = {}
         self._allocators: list[bindings.OutputAllocator] = []
         self._copies_in: list[_Copy] = []
         self._copies_out: list[_Copy] = []
@@ -293,7 +244,7 @@ class Execution:
         dtype = self._dtype(name)
         shape = tuple(context.get_tensor_shape(name))
         if any(d < 0 for d in shape):
-            output = self._data_dependent[name] = _Output(self._gpu, self._stream)
+            output = self._data_dependent[name] = DataDependentOutput(self._gpu, self._stream)
             allocator = output.allocator(self._trt)
             self._allocators.append(allocator)
             if not context.set_output_allocator(name, allocator):
@@ -384,28 +335,26 @@ class Execution:
     def _capture(self, context: bindings.ExecutionContext) -> None:
         if self._data_dependent:
             names = ", ".join(repr(n) for n in self._data_dependent)
-            self._no_graph(f"the shape of {names} depends on the data", "")
+            self._no_graph(f"the shape of {names} depends on the data")
         elif isinstance(context, HasStreamCapture) and not context.is_stream_capturable(
             self._handle
         ):
-            self._no_graph("TensorRT says that it cannot be captured", "")
+            self._no_graph("TensorRT says that it cannot be captured")
         else:
             try:
                 graph = self._gpu.capture(self._stream, self._enqueue)
             except ExecutionError as error:
-                self._no_graph(error.message, error.details)
+                self._no_graph(error.message)
                 return
             self._graph = graph
             graph.launch(self._stream)
             self._stream.sync()
 
-    def _no_graph(self, why: str, details: str) -> None:
-        first = details.strip().partition("\n")[0]
+    def _no_graph(self, why: str) -> None:
         self.caveats += (
             Caveat(
                 "no-cuda-graph",
-                f"It ran without a CUDA graph: {why.rstrip('.')}"
-                + (f" ({first})." if first and first not in why else "."),
+                f"It ran without a CUDA graph: {why.rstrip('.')}.",
                 "Latency holds the launching of every kernel; compare it with runs of its kind.",
             ),
         )
@@ -464,53 +413,3 @@ class Execution:
             hint="Use fewer streams, or a plan for smaller shapes.",
             details="\n".join(self._log.errors()),
         )
-
-
-def choose_profile(engine: bindings.Engine, shapes: Mapping[str, Shape]) -> int:
-    """Return the first optimization profile of an engine that holds these input shapes.
-
-    Raises:
-        SpecError: none does; the message names input, shape and ranges.
-    """
-    misfits: list[str] = []
-    for index in range(engine.num_optimization_profiles):
-        found = [m for name, shape in shapes.items() if (m := _misfit(engine, index, name, shape))]
-        if not found:
-            return index
-        misfits += [m for m in found if m not in misfits]
-    raise SpecError(
-        f"No optimization profile of this plan holds {'; nor '.join(misfits)}.",
-        hint="Choose shapes within the ranges, or build a plan for larger ones.",
-    )
-
-
-def _misfit(engine: bindings.Engine, index: int, name: str, shape: Shape) -> str:
-    """Say how a shape lies outside a profile; empty if it does not."""
-    fixed = tuple(engine.get_tensor_shape(name))
-    if all(d >= 0 for d in fixed):
-        # A profile says nothing of an input without dynamic axes.
-        wanted = f"{text_from_shape(fixed)} alone"
-        fits = shape == fixed
-    else:
-        least, _, most = (tuple(dims) for dims in engine.get_tensor_profile_shape(name, index))
-        wanted = f"{text_from_shape(least)} to {text_from_shape(most)}"
-        fits = len(shape) == len(least) and all(
-            low <= d <= high for low, d, high in zip(least, shape, most, strict=True)
-        )
-    return "" if fits else f"{text_from_shape(shape)} for input {name!r} ({wanted})"
-
-
-def layer_names(runs: Sequence[Sequence[tuple[str, float]]]) -> list[str]:
-    """Return the names of the layers that every profiled run reported, in their order.
-
-    Raises:
-        ExecutionError: two runs reported different layers.
-    """
-    names = [name for name, _ in runs[0]]
-    for run in runs:
-        if [name for name, _ in run] != names:
-            raise ExecutionError(
-                f"The profiler reported {len(names)} layers in one run and others in another.",
-                hint="Please report it.",
-            )
-    return names
