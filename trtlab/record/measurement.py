@@ -477,13 +477,11 @@ def _parts_columns(window: Window) -> list[dict[str, float]]:
 def _check_parts(window: Window, contents: Contents) -> None:
     """Refuse parts that do not make the latencies they stand beside; raises ValueError."""
     parts = window.parts
-    if (contents == "call") != (parts is None):
-        raise ValueError(f"latencies of {contents} {'need' if parts is None else 'have no'} parts")
     if parts is None:
         return
     copies = parts.h2d_ns is not None and parts.d2h_ns is not None
-    if copies != (contents == "compute+transfers"):
-        raise ValueError(f"latencies of {contents} do not go with these parts")
+    if contents != ("compute+transfers" if copies else "compute"):
+        raise ValueError(f"latencies of {contents} do not have these parts")
     if parts.latencies_ns() != window.latencies_ns or len(parts.enqueue_ns) != len(
         window.latencies_ns
     ):
