@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +12,19 @@ from hypothesis import strategies as st
 from tests import making
 from tests.making import MS, failed_point, layer, layer_profile, measurement, memory, plan, window
 from trtlab import stats
-from trtlab.codec import Int64Array
-from trtlab.record import Comparison, Difference, ModelRef, SweepResult
+from trtlab.codec import Int64Array, from_json, to_json
+from trtlab.device import Reading
+from trtlab.record import (
+    Comparison,
+    DeviceMemory,
+    Difference,
+    GpuConditions,
+    Measurement,
+    ModelRef,
+    Parts,
+    SweepResult,
+    Window,
+)
 from trtlab.spec import BuildConfig, Caveat, RunConfig
 from trtlab.stats import Interval
 
@@ -301,3 +313,124 @@ def test_records_are_equal_by_value():
     assert measurement() == measurement()
     assert measurement() != measurement(first_call_ns=MS)
     assert plan() == plan()
+
+
+# GPU facts of a measurement
+
+
+def gpu_window(compute_ms=2.0, copies_ms=None, enqueue_ms=0.1, n=40):
+    def array(ms):
+        return None if ms is None else Int64Array([round(ms * MS)] * n)
+
+    parts = Parts(array(compute_ms), array(enqueue_ms), array(copies_ms), array(copies_ms))
+    latencies = parts.latencies_ns()
+    return Window(latencies, sum(latencies), parts)
+
+
+READING = Reading(0, 1980, 3201, 300.0, 50, frozenset())
+
+
+def gpu_measurement(copies_ms=None, **parts):
+    contents = "compute" if copies_ms is None else "compute+transfers"
+    return measurement(
+        **{
+            "contents": contents,
+            "windows": (gpu_window(copies_ms=copies_ms),) * 3,
+            "device_memory": DeviceMemory(
+                activations=2**20, weights=None, plan=5000, io=64, growth=2**21
+            ),
+            "gpu": GpuConditions.of([READING, replace(READING, sm_mhz=1500, watts=400.0)]),
+        }
+        | parts
+    )
+
+
+def test_a_gpu_measurement_shows_its_parts_memory_and_conditions_with_their_origin():
+    rows = text_of(gpu_measurement(0.5))
+    assert rows["latency, parts"] == (
+        "host to device 0.500 ms, GPU compute 2.00 ms, device to host 0.500 ms, "
+        "beside it enqueue 0.100 ms (measured, medians)"
+    )
+    memory_text = rows["GPU memory"]
+    assert "grew by 2.00 MiB (measured, whole GPU)" in memory_text
+    assert "activations 1.00 MiB, weights n/a (builder)" in memory_text
+    meanwhile = rows["GPU meanwhile"]
+    for words in (
+        "SM clock 1,740 MHz (1,500 to 1,980)",
+        "350 W on average",
+        "50 °C",
+        "held down by: nothing",
+        "n 2 (measured)",
+    ):
+        assert words in meanwhile
+    without = text_of(gpu_measurement())
+    assert "host to device" not in without["latency, parts"]
+    assert "GPU memory" not in text_of(measurement())
+    assert "GPU meanwhile" not in text_of(measurement())
+    assert "latency, parts" not in text_of(measurement())
+
+
+def test_what_the_sensors_do_not_say_is_not_zero():
+    blind = GpuConditions.of([Reading(0, None, None, None, None, None)])
+    assert blind.text().count("n/a") == 5
+    assert "0" not in blind.text()
+    assert GpuConditions.of([]).samples == 0
+
+
+def test_only_some_reasons_are_throttling():
+    readings = [
+        replace(READING, throttle_reasons=frozenset({name}))
+        for name in ("GpuIdle", "ApplicationsClocksSetting", "SwPowerCap")
+    ]
+    conditions = GpuConditions.of([*readings, replace(READING, throttle_reasons=None)])
+    assert conditions.throttle_reasons == ("ApplicationsClocksSetting", "GpuIdle", "SwPowerCap")
+    assert conditions.throttled_by == ("SwPowerCap",)
+    assert GpuConditions.of(readings[:2]).throttled_by == ()
+
+
+def test_parts_survive_a_file_and_come_in_a_frame():
+    for m in (gpu_measurement(), gpu_measurement(0.5)):
+        assert from_json(to_json(m), Measurement) == m
+    frame = gpu_measurement(0.5).df
+    assert set(frame.columns) >= {"latency_ms", "compute_ms", "enqueue_ms", "h2d_ms", "d2h_ms"}
+    assert frame.compute_ms.tolist() == [2.0] * 120
+    assert "h2d_ms" not in gpu_measurement().df
+    assert gpu_measurement().part_ms("h2d") is None
+    assert measurement().part_ms("compute") is None
+
+
+def test_files_from_before_there_were_gpu_facts_are_read():
+    plain = msgspec.json.decode(to_json(measurement()))
+    for name in ("device_memory", "gpu"):
+        del plain[name]
+    for window_ in plain["windows"]:
+        del window_["parts"]
+    for name in ("cuda_graph", "transfers"):
+        del plain["run"][name]
+    assert from_json(msgspec.json.encode(plain), Measurement) == measurement()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"contents": "call"},
+        {"contents": "compute+transfers"},
+        {"windows": (replace(gpu_window(), latencies_ns=Int64Array([1] * 40)),)},
+        {"windows": (replace(gpu_window(), parts=gpu_window(n=39).parts),)},
+        {
+            "windows": (
+                replace(
+                    gpu_window(),
+                    parts=replace(gpu_window().parts, enqueue_ns=Int64Array([1])),
+                ),
+            )
+        },
+    ],
+)
+def test_parts_that_do_not_make_the_latencies_are_refused(bad):
+    with pytest.raises(ValueError, match="parts"):
+        gpu_measurement(**bad)
+
+
+def test_layers_without_a_type_have_no_brackets():
+    assert "conv" in text_of(layer_profile(layers=(layer(type=""),))).values()

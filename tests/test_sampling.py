@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from trtlab import sampling
-from trtlab.sampling import FULL, QUICK, Lengths, measure, timed_calls
+from trtlab.sampling import FULL, QUICK, Lengths, Query, measure, timed_calls
 
 MS = 1_000_000
 
@@ -338,3 +338,96 @@ def test_a_stream_may_raise_in_the_middle():
 def test_samples_are_an_int64_array():
     samples, _ = taken(400)
     assert samples.windows[0].latencies_ns.to_bytes() == (400 * MS).to_bytes(8, "little") * 10
+
+
+# Calls that time themselves
+
+
+class Timed:
+    """A GPU in one line: every query takes so long after the one before; the host only waits."""
+
+    def __init__(self, clock, compute_ms, copies_ms=None):
+        self.clock, self.compute, self.copies = clock, round(compute_ms * MS), copies_ms
+        self.free_at = 0
+        self.flying = []
+        self.log = []
+
+    def put(self):
+        self.free_at = max(self.free_at, self.clock.now) + self.compute
+        self.flying.append(self.free_at)
+
+    def start(self):
+        assert not self.flying
+        self.log.append("start")
+        self.put()
+
+    def __call__(self):
+        self.put()
+        self.clock.now = max(self.clock.now, self.flying.pop(0))
+        copies = None if self.copies is None else self.copies * MS
+        return Query(self.compute, 7, copies, copies)
+
+    def finish(self):
+        self.log.append("finish")
+        self.clock.now = max(self.clock.now, self.flying.pop(0))
+        assert not self.flying
+
+
+def test_a_call_that_times_itself_is_asked_and_not_the_clock():
+    clock = Clock()
+    call = Timed(clock, 5)
+    samples = measure([call], FULL, clock=clock)
+    window = samples.windows[0]
+    assert set(window.latencies_ns) == {5 * MS}
+    assert window.parts.compute_ns == window.latencies_ns
+    assert set(window.parts.enqueue_ns) == {7}
+    assert window.parts.h2d_ns is window.parts.d2h_ns is None
+    assert samples.stable
+
+
+def test_copies_are_part_of_the_latency_that_names_them():
+    clock = Clock()
+    window, _ = sampling.stretch([Timed(clock, 5, 2)], 20 * MS, clock=clock)
+    assert set(window.latencies_ns) == {9 * MS}
+    assert set(window.parts.h2d_ns) == set(window.parts.d2h_ns) == {2 * MS}
+
+
+def test_the_query_that_is_ahead_belongs_to_no_window_but_is_counted():
+    clock = Clock()
+    call = Timed(clock, 5)
+    samples = measure([call], FULL, clock=clock)
+    # The wall time ends with the last query that is returned: throughput is that of the GPU.
+    assert [w.wall_ns for w in samples.windows] == [len(w.latencies_ns) * 5 * MS
+                                                    for w in samples.windows]  # fmt: skip
+    assert call.log == ["start", "finish"] * (len(call.log) // 2)
+    blocks = len(call.log) // 2
+    measured = sum(len(w.latencies_ns) for w in samples.windows)
+    assert samples.calls == samples.warm_up.calls + measured + len(samples.windows)
+    assert samples.warm_up.calls == 20 + blocks - len(samples.windows)
+
+
+def test_spans_tell_when_the_windows_were():
+    clock = Clock()
+    samples = measure([clock.call(5)], FULL, clock=clock)
+    begin = 1000 + 100 * MS  # after warm-up
+    assert samples.spans == tuple((begin + n * 500 * MS, begin + (n + 1) * 500 * MS)
+                                  for n in range(3))  # fmt: skip
+    assert samples.steady_span == (begin, begin + 1500 * MS)
+    assert samples.calls == clock.calls
+
+
+def test_the_steady_span_begins_with_the_first_steady_window():
+    clock = Clock()
+    samples = measure([clock.call(lambda n: 10 if 20 <= n < 120 else 5)], FULL, clock=clock)
+    assert samples.steady_from == 2
+    assert samples.steady_span == (samples.spans[2][0], samples.spans[-1][1])
+
+
+def test_a_stretch_is_one_window_without_a_most():
+    clock = Clock()
+    window, made = sampling.stretch([clock.call(0.1)], 3_000 * MS, clock=clock)
+    assert len(window.latencies_ns) == made == 30_000
+    assert window.wall_ns == 3_000 * MS
+    clock = Clock()
+    window, made = sampling.stretch([Timed(clock, 0.1)], 3_000 * MS, clock=clock)
+    assert made == len(window.latencies_ns) + 1 == 30_001

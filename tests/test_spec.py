@@ -5,6 +5,7 @@ import pytest
 from trtlab.errors import SpecError
 from trtlab.model.types import Tensor
 from trtlab.spec import OPTIMIZATION_LEVELS, BuildConfig, RunConfig, input_shapes
+from trtlab.spec.run import check_backend
 
 BAD = [0, -1, -(2**40), True, False, 1.0, 2.5, "1", "", [], (1,)]
 
@@ -165,3 +166,20 @@ def test_an_unknown_input_is_refused_with_the_known_ones():
     error = refused(DYNAMIC, shapes={"z": (1,)})
     assert "'z'" in error.message
     assert "'x', 'mask'" in error.hint
+
+
+def test_cuda_graph_and_transfers_are_on_or_off():
+    assert RunConfig().cuda_graph is None
+    assert RunConfig().transfers is False
+    for bad in ({"cuda_graph": "yes"}, {"transfers": None}, {"cuda_graph": 3}):
+        with pytest.raises(SpecError, match="on or off"):
+            RunConfig(**bad)
+
+
+@pytest.mark.parametrize(("setting", "words"), [("cuda_graph", "CUDA graph"), ("transfers",) * 2])
+def test_what_a_backend_does_not_have_is_refused(setting, words):
+    run = RunConfig(**{setting: True})
+    with pytest.raises(SpecError, match=words):
+        check_backend(BuildConfig(), run)
+    check_backend(BuildConfig(backend="tensorrt"), run)
+    check_backend(BuildConfig(), RunConfig(cuda_graph=False))

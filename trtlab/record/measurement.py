@@ -239,17 +239,15 @@ class GpuConditions:
             held = N_A
         else:
             held = ", ".join(self.throttle_reasons) or "nothing"
+        watts = N_A if self.power_watts is None else f"{text_from_number(self.power_watts)} W"
+        hottest = self.temperature_celsius
+        celsius = N_A if hottest is None else f"{hottest:.0f} °C"
         return (
             f"SM clock {_clock_text(self.sm_clock_mhz)}, "
             f"memory clock {_clock_text(self.memory_clock_mhz)}, "
-            f"power {_with_unit(self.power_watts, 'W')} on average, "
-            f"at most {_with_unit(self.temperature_celsius, '°C')}, "
+            f"power {watts} on average, at most {celsius}, "
             f"clocks held down by: {held}; n {self.samples} (measured)"
         )
-
-
-def _with_unit(value: float | None, unit: str) -> str:
-    return N_A if value is None else f"{text_from_number(value)} {unit}"
 
 
 def _clock_text(clock: Spread | None) -> str:
