@@ -188,24 +188,24 @@ class Gpu:
             ExecutionError: something in it cannot be captured. The stream can be used again.
         """
         builder = stream.create_graph_builder()
-        try:
-            with cuda_errors("Capturing a CUDA graph", self):
+        with cuda_errors("Capturing a CUDA graph", self):
+            try:
                 # As trtexec does: unsafe calls of this thread make the capture fail, others
                 # (the sensors' thread) may go on.
                 builder.begin_building("thread_local")
-                try:
-                    enqueue()
-                except BaseException:
-                    # The stream must leave capture mode; that this fails too tells nothing new.
-                    with contextlib.suppress(Exception):
-                        builder.end_building()
-                    raise
+                enqueue()
                 builder.end_building()
                 made: Graph = builder.complete()
                 made.upload(stream)
-                return made
-        finally:
+            except BaseException:
+                # The stream must leave capture mode. That both fail after what broke the capture
+                # (seen on an H200: CAPTURE_INVALIDATED) tells nothing new.
+                for end in (builder.end_building, builder.close):
+                    with contextlib.suppress(Exception):
+                        end()
+                raise
             builder.close()
+        return made
 
     def memory(self) -> FreeMemory | None:
         """Return free and total memory of the whole GPU, or None if CUDA does not say."""
