@@ -27,7 +27,7 @@ $(BIN)/python:
 $(VENV)/.lab-ready: $(SETUP) | $(BIN)/python
 	@echo "Setting up the workbench once: about 0.65 GB on disk, 1 to 5 minutes with a fast network."
 	@$(PIP) --editable '.[cpu,lab]'
-	@echo "Adding TensorRT-RTX (about 230 MB), which builds real engines without a GPU."
+	@echo "Adding TensorRT-RTX (about 280 MB), which builds real engines without a GPU."
 	@$(PIP) --editable '.[rtx]' || echo "TensorRT-RTX has no wheel for this platform (pip says why above); going on without it."
 	@touch $@
 

@@ -332,12 +332,18 @@ def test_a_build_is_the_same_after_a_file_or_a_pipe(write, read):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"workspace_bytes": 0}, {"target": []}, {"profiles": [{"x": [[2], [1], [4]]}]}, {"tf32": 1}],
+    ("change", "words"),
+    [
+        ({"workspace_bytes": 0}, "workspace"),
+        ({"target": []}, "target"),
+        ({"profiles": [{"x": [[2], [1], [4]]}]}, "'x'"),
+        ({"profiles": [{"x": [[1], [1]]}]}, "profiles"),
+        ({"tf32": 1}, "tf32"),
+    ],
 )
-def test_a_file_that_holds_a_wrong_build_is_refused(change):
+def test_a_file_that_holds_a_wrong_build_is_refused(change, words):
     data = json.loads(to_json(BuildConfig(backend="tensorrt_rtx"))) | change
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=words):
         from_json(json.dumps(data), BuildConfig)
 
 

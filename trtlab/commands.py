@@ -147,6 +147,8 @@ def _bench(options: argparse.Namespace) -> Answer:
             streams=options.streams,
             threads=options.threads,
             activation_cap=_cap(options),
+            cuda_graph=options.cuda_graph,
+            transfers=options.transfers,
             quick=options.quick,
             seed=options.seed,
             progress=progress,
@@ -171,6 +173,9 @@ def _measurement_data(m: Measurement, plan: Plan) -> dict[str, Any]:
         "cpu_ms_per_call": m.cpu_ns_per_call / 1e6,
         "other_load": m.other_load,
         "memory": m.memory,
+        "parts_ms": {name: m.part_ms(name) for name in ("h2d", "compute", "d2h", "enqueue")},
+        "device_memory": m.device_memory,
+        "gpu": m.gpu,
         "energy_joules": m.energy_joules,
         "energy_note": m.energy_note,
         "warm_up": m.warm_up,
@@ -614,6 +619,13 @@ def parser() -> argparse.ArgumentParser:
     _run_arguments(command)
     command.add_argument("--streams", type=int, default=1, help="inferences in flight at once")
     _memory_and_seed_arguments(command)
+    command.add_argument(
+        "--cuda-graph", action=argparse.BooleanOptionalAction,
+        help="TensorRT: replay a CUDA graph; default: yes where it can be captured",
+    )  # fmt: skip
+    command.add_argument(
+        "--transfers", action="store_true", help="TensorRT: count copies to and from the GPU"
+    )
     command.add_argument(
         "-o", "--output", metavar="FILE", help="write the record with all samples"
     )
