@@ -93,7 +93,7 @@ class Backend:
             raise BackendUnavailableError(
                 f"This plan, built by {self.name} for {config.target_text}, cannot run here: "
                 f"{reason}",
-                hint=f"{hint} Here backend onnxruntime can measure the model.",
+                hint=f"{hint.rstrip('.')}; or measure the model here with backend onnxruntime.",
             )
         trt = import_trt(self.name)
         for library in config.plugin_libraries:

@@ -61,6 +61,10 @@ _REASONS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     ),
 )
 
+_DAMAGED = re.compile(r"header\.size == blobSize|magicTag|bufferSize >= minBufferSize")
+"""What TensorRT-RTX 1.7.1 says of cut-off files and of other files (seen on an H200). It goes
+before its own diagnosis, which reads no further than the header."""
+
 _VALIDITY = {
     "VERSION_MISMATCH": ("it was built by another version of TensorRT-RTX", _REBUILD),
     "UNSUPPORTED_CC": ("it was not built for this GPU's compute capability", _REBUILD),
@@ -272,6 +276,9 @@ def _refusal(
     """Return why a plan was refused and what to do, by TensorRT-RTX's answer or by the log."""
     if not data:
         return "the file is empty", _REBUILD
+    lines = log.errors()
+    if any(_DAMAGED.search(line) for line in lines):
+        return "it is damaged or cut off, or no plan", _REBUILD
     diagnostics = getattr(trt, "EngineInvalidityDiagnostics", None)
     if diagnostics is not None and isinstance(runtime, HasEngineValidity):
         bits = int(runtime.get_engine_validity(data)[1])
@@ -279,7 +286,6 @@ def _refusal(
             bit = getattr(diagnostics, name, None)
             if bit is not None and bits & int(bit):
                 return answer
-    lines = log.errors()
     for pattern, why, hint in _REASONS:
         if any(pattern.search(line) for line in lines):
             return why, hint
