@@ -15,10 +15,13 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
+from tests.backends.tensorrt.conftest import rtx  # noqa: F401 - a fixture
 from trtlab.cli import main
 from trtlab.codec import Int64Array, to_json
 from trtlab.commands import Answer
+from trtlab.environment import gpu_state
 from trtlab.errors import StoreError
+from trtlab.record import Plan
 from trtlab.store import Store
 from trtlab.terminal import Bar
 
@@ -528,3 +531,196 @@ def test_a_module_beside_a_model_is_not_imported_by_dash_m(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "pwned").exists()
+
+
+# TensorRT
+
+
+def test_doctor_says_of_each_backend_what_it_cannot_and_what_to_do(capsys):
+    code, data = answer(capsys, "doctor")
+    assert code == 0
+    for backend in data["backends"]:
+        for ability in backend["abilities"].values():
+            for what in (ability["build"], ability["run"]):
+                assert bool(what["reason"]) is bool(what["hint"]) is not what["can"]
+    if not gpu_state().usable:
+        for backend in data["backends"][:2]:
+            assert not any(a["run"]["can"] for a in backend["abilities"].values())
+            assert "current" not in backend["targets"]
+        assert main(["doctor"]) == 0
+        assert gpu_state().reason in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("rtx")
+def test_build_for_gpus_that_are_not_here_tells_what_was_built(capsys, shared_data):
+    model = str(shared_data / "aot" / "m.onnx")
+    ways = ("--target", "sm89,sm120", "--workspace", "64MiB", "--batch", "1,8,16")
+    code, data = answer(capsys, "build", model, *ways)
+    assert code == 0
+    assert data["backend"] == "tensorrt_rtx"
+    assert data["target"] == "sm89+sm120"
+    assert data["workspace_bytes"] == 2**26
+    shapes = [[b, 3, 64, 64] for b in (1, 8, 16)]
+    assert data["profiles"] == [{"x": shapes}]
+    # The README beside the model tells of 19 layers on 3 streams, and of this memory.
+    assert len(data["layers"]) == 19
+    assert data["streams"] == 3
+    assert data["memory"]["activation"] == 29_818_880
+    assert data["memory"]["weights"] == 96_128
+    file = Store().plan_path(data["plan"])
+    assert data["plan_bytes"] == file.stat().st_size
+    assert data["build_seconds"] > 0
+    assert data["peak_rss_bytes"] > 2**20
+    assert data["caveats"] == []
+    assert {n for y in data["layers"] for n in y["nodes"]} >= {"c1", "cat", "add", "fc", "sm"}
+    assert main(["build", model, *ways, "--layers"]) == 0
+    out, _ = capsys.readouterr()
+    assert "sm89+sm120" in out
+    assert "c2_myl0_14" in out
+
+
+@pytest.mark.usefixtures("rtx")
+def test_every_setting_of_a_build_reaches_the_plan(capsys, tmp_path):
+    model = save(tmp_path / "small.onnx")
+    flags = ("--flag", "DEBUG", "--flag", "SPARSE_WEIGHTS", "--memory-pool", "TACTIC_DRAM:1GiB")
+    code, data = answer(
+        capsys, "build", model, "--backend", "tensorrt_rtx", "--optimization-level", "2",
+        "--no-tf32", "--avg-timing", "3", "--max-tactics", "4", "--aux-streams", "1", *flags,
+        "--tactic-sources", "JIT_CONVOLUTIONS", "--no-timing-cache", "--verbosity", "NONE",
+        "--min-shapes", "x:2x4", "--opt-shapes", "x:3x4", "--max-shapes", "x:5x4",
+    )  # fmt: skip
+    assert code == 0
+    config = next(Store().all(Plan)).config
+    assert config.optimization_level == data["optimization_level"] == 2
+    assert config.flags == ("DEBUG", "SPARSE_WEIGHTS")
+    assert config.tf32 is False
+    assert config.avg_timing_iterations == 3
+    assert config.max_num_tactics == 4
+    assert config.aux_streams == 1
+    assert config.memory_pools == {"TACTIC_DRAM": 2**30}
+    assert config.tactic_sources == ("JIT_CONVOLUTIONS",)
+    assert config.timing_cache is False
+    assert config.profiling_verbosity == "NONE"
+    assert config.profiles == ({"x": ((2, 4), (3, 4), (5, 4))},)
+    assert [c["kind"] for c in data["caveats"]] == ["layers-unread"]
+
+
+WRONG_BUILDS = [
+    (["--target", "sm90"], "no target sm90"),
+    (["--target", "89"], "no target"),
+    (["--flag", "FP16"], "FP16"),
+    (["--dla-core", "0"], "DLA core 0"),
+    (["--workspace", "0"], "positive"),
+    (["--workspace=-1"], "-1"),
+    (["--workspace", "2048GiB"], "workspace"),
+    (["--memory-pool", "1GiB"], "memory pool"),
+    (["--batch", "8,4,16"], "do not grow"),
+    (["--batch", "1,8"], "one batch size or three"),
+    (["--min-shapes", "x:1x4"], "--opt-shapes"),
+    (["--shapes", "x:1x4", "--min-shapes", "x:1x4"], "Give --shapes, or"),
+    (["--plugin", "nowhere.so"], "nowhere.so"),
+    (["--verbosity", "ALL"], "ALL"),
+    (["--optimization-level", "7"], "optimization level"),
+    (["--backend", "onnxruntime", "--target", "sm89"], "target"),
+]
+
+
+@pytest.mark.usefixtures("rtx")
+@pytest.mark.parametrize(("arguments", "words"), WRONG_BUILDS, ids=lambda v: str(v)[:40])
+def test_a_build_that_cannot_be_ends_with_2_and_the_reason(arguments, words, tmp_path, capsys):
+    model = save(tmp_path / "small.onnx")
+    backend = [] if "--backend" in arguments else ["--backend", "tensorrt_rtx"]
+    try:
+        code = main(["build", model, *backend, *arguments])
+    except SystemExit as end:  # argparse's own way out
+        code = end.code
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert words in err
+    assert "→" in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert list(Store().all(Plan)) == []
+
+
+@pytest.mark.usefixtures("rtx")
+def test_a_workspace_that_is_too_small_ends_with_1(capsys):
+    assert main(["build", "zoo:digits", "--target", "sm89", "--workspace", "1KiB"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "1,024 are allowed" in err
+    assert "→ Raise the workspace" in err
+
+
+@pytest.mark.usefixtures("rtx")
+def test_inspect_lists_the_nodes_that_a_parser_refuses(capsys, tmp_path):
+    model = save(tmp_path / "det.onnx", shape=(3, 3), op="Inverse", domain="com.microsoft")
+    made = onnx.load(model)
+    made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(made, model)
+    code, data = answer(capsys, "inspect", model, "--backend", "tensorrt_rtx")
+    assert code == 0
+    assert data["backend"] == "tensorrt_rtx"
+    (verdict,) = data["verdicts"]
+    assert (verdict["node"], verdict["op"], verdict["verdict"]) == ("only", "Inverse", "refused")
+    assert verdict["reason"]
+    assert verdict["hint"]
+    assert main(["inspect", model, "--backend", "tensorrt_rtx"]) == 0
+    assert "only (Inverse)" in capsys.readouterr().out
+    assert main(["inspect", model, "--backend", "onnxruntime"]) == 2
+
+
+@pytest.mark.usefixtures("rtx")
+def test_workspace_tells_every_limit_and_writes_a_page(capsys, tmp_path):
+    page = tmp_path / "page.html"
+    ways = ("--limits", "1KiB,64MiB", "--target", "sm89", "--batch", "1,2,4")
+    code, data = answer(capsys, "workspace", "zoo:digits", *ways, "-o", str(page))
+    assert code == 0
+    assert data["target"] == "sm89"
+    limits = [p["limit_bytes"] for p in data["points"]]
+    assert limits == [*sorted(limits[:-1]), None]
+    assert {2**10, 2**26} <= set(limits)
+    assert data["failing_bytes"] < data["smallest_bytes"]
+    assert data["smallest_bytes"] - data["failing_bytes"] <= 2**20
+    assert data["engines"] >= 1
+    for point in data["points"]:
+        assert (point["plan"] is None) is (point["failure"] is not None)
+        assert point["latency_ms"] is None or gpu_state().usable
+    assert "What the workspace limit changes" in page.read_text()
+    assert main(["workspace", "zoo:digits", *ways]) == 0
+    out, _ = capsys.readouterr()
+    assert "1.00 KiB" in out
+    assert "smallest limit that builds" in out
+    assert main(["workspace", "zoo:digits", "--backend", "onnxruntime"]) == 2
+
+
+@pytest.mark.usefixtures("rtx")
+@pytest.mark.skipif(gpu_state().usable, reason="there is a GPU to run plans on")
+class TestWithoutAGpu:
+    @pytest.mark.parametrize("command", ["bench", "profile"])
+    def test_a_plan_for_another_gpu_ends_with_2_and_why(self, command, capsys):
+        for ways in (["--target", "sm89"], []):
+            assert main([command, "zoo:digits", "--backend", "tensorrt_rtx", *ways]) == 2
+            out, err = capsys.readouterr()
+            assert out == ""
+            assert "built by tensorrt_rtx for sm89, cannot run here" in err
+            assert gpu_state().reason[1:] in err
+            assert "→" in err
+
+    def test_a_sweep_gives_plans_without_measurements(self, capsys):
+        arguments = ("sweep", "zoo:digits", "--backend", "tensorrt_rtx", "--batch", "1,2,4")
+        code, data = answer(capsys, *arguments, "--workspace", "32MiB,64MiB", "--target", "sm86")
+        assert code == 0
+        assert [p["workspace_bytes"] for p in data["points"]] == [2**25, 2**26]
+        for point in data["points"]:
+            assert point["plan_bytes"] > 0
+            assert point["build_seconds"] > 0
+            assert point["target"] == "sm86"
+            assert point["latency_ms"] is None
+            assert point["failure"] is None
+        assert {p.config.profiles[0]["image"].max[0] for p in Store().all(Plan)} == {4}
+
+    def test_a_point_that_holds_a_plan_is_not_called_failed(self, capsys):
+        # FAULT in terminal.Bar.on_point: every point without a measurement is "failed".
+        assert main(["sweep", "zoo:digits", "--backend", "tensorrt_rtx"]) == 0
+        assert "failed" not in capsys.readouterr().err

@@ -362,7 +362,7 @@ def test_text_in_another_encoding_is_refused():
 
 
 def test_records_of_another_kind_are_refused():
-    with pytest.raises(ValueError, match="missing required field|memory"):
+    with pytest.raises(ValueError, match=r"missing required field|memory"):
         from_json(to_json(making.plan()), Measurement)
     with pytest.raises(ValueError, match="missing required field"):
         from_json(to_json(making.measurement()), LayerProfile)

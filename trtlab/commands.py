@@ -173,6 +173,7 @@ def _measurement_data(m: Measurement, plan: Plan) -> dict[str, Any]:
         "cpu_ms_per_call": m.cpu_ns_per_call / 1e6,
         "other_load": m.other_load,
         "memory": m.memory,
+        "cuda_graph": m.cuda_graph,
         "parts_ms": {name: m.part_ms(name) for name in ("h2d", "compute", "d2h", "enqueue")},
         "device_memory": m.device_memory,
         "gpu": m.gpu,

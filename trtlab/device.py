@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, SupportsInt
 
-from trtlab.errors import BackendUnavailableError, ExecutionError
+from trtlab.errors import BackendUnavailableError, ExecutionError, TrtlabError
 from trtlab.units import text_from_bytes
 
 if TYPE_CHECKING:
@@ -328,8 +328,10 @@ def cuda_errors(what: str, gpu: Gpu | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # By name: the class lives in a private module of cuda-core.
-        if not any(kind.__name__ == "CUDAError" for kind in type(error).__mro__):
+        # By name: the class lives in a private module of cuda-core, which raises RuntimeError
+        # where a graph cannot be instantiated.
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if isinstance(error, TrtlabError) or not names & {"CUDAError", "RuntimeError"}:
             raise
         text = str(error)
         if "OUT_OF_MEMORY" in text:

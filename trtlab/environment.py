@@ -35,8 +35,9 @@ def capture(packages: Iterable[str] = ()) -> Environment:
         os=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         packages={name: v for name in (*_ALWAYS, *packages) if (v := version(name)) is not None},
-        gpu=_nvidia()[0],
-        driver=_nvidia()[1],
+        # By CUDA's own answer: it heeds CUDA_VISIBLE_DEVICES, nvidia-smi does not.
+        gpu=gpu_state().name or _nvidia()[0],
+        driver=_nvidia()[1] or _cuda_text(gpu_state().cuda_version),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
@@ -100,12 +101,14 @@ class GpuState:
         memory_bytes: Of the whole GPU, None without a usable one.
         cuda_version: The CUDA version that the driver supports, such as ``(13, 0)``.
         reason: Why there is no usable GPU; empty if there is one.
+        name: Its name; a part of a GPU (MIG) has one of its own.
     """
 
     compute_capability: tuple[int, int] | None = None
     memory_bytes: int | None = None
     cuda_version: tuple[int, int] | None = None
     reason: str = ""
+    name: str | None = None
 
     @property
     def usable(self) -> bool:
@@ -145,16 +148,23 @@ def gpu_state() -> GpuState:
         reason = _CUDA_ERRORS.get(code, f"the driver answers with CUDA error {code}")
         return GpuState(cuda_version=cuda, reason=reason)
     device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
-    size = ctypes.c_size_t()
+    size, name = ctypes.c_size_t(), ctypes.create_string_buffer(256)
     failed = (
         driver.cuDeviceGet(ctypes.byref(device), 0)
+        or driver.cuDeviceGetName(name, len(name), device)
         or driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device)
         or driver.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device)
         or driver.cuDeviceTotalMem_v2(ctypes.byref(size), device)
     )
     if failed:
         return GpuState(cuda_version=cuda, reason=f"the driver answers with CUDA error {failed}")
-    return GpuState((major.value, minor.value), size.value, cuda)
+    capability = (major.value, minor.value)
+    return GpuState(capability, size.value, cuda, name=name.value.decode(errors="replace"))
+
+
+def _cuda_text(version: tuple[int, int] | None) -> str | None:
+    """Name a driver by its CUDA version, where its own version is not to be had."""
+    return None if version is None else f"CUDA {version[0]}.{version[1]}"
 
 
 @functools.cache
@@ -179,7 +189,9 @@ def conditions(environment: Environment) -> list[object]:
     """Return what ``differences`` looks at, to be part of a result's key."""
     e = environment
     packages = sorted((n, v) for n, v in e.packages.items() if n not in _NO_MATTER)
-    return [e.machine, e.cores, e.gpu, e.driver, e.os, packages]
+    # NVIDIA's switch for TF32 overrules every setting of a library.
+    override = os.environ.get("NVIDIA_TF32_OVERRIDE")
+    return [e.machine, e.cores, e.gpu, e.driver, e.os, packages, override]
 
 
 def differences(a: Environment, b: Environment) -> list[str]:

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -38,6 +39,7 @@ T = TypeVar("T", Plan, Measurement, LayerProfile, WorkspaceCurve)
 R = TypeVar("R", bound=Record)
 
 INDEX_VERSION = 1
+_HASH = re.compile(r"[0-9a-f]{64}")
 _DAY_SECONDS = 86_400
 _LOCK_POLL_SECONDS = 0.1
 _LARGEST_RECORD = 64 * 2**20
@@ -176,14 +178,21 @@ class Store:
         return plan_hash, size
 
     def plan_path(self, plan_hash: str) -> Path:
-        """Return the file of a plan that this store holds.
+        """Return the file of a plan that this store holds, its content checked.
 
         Raises:
-            PlanError: it is not there (never built here, or removed to make room).
+            PlanError: it is not there (never built here, or removed to make room), or no longer
+                what was built.
         """
         path = self._plan_path(plan_hash)
         if not path.is_file():
             raise PlanError(f"Plan {plan_hash[:12]} is not in the store.", hint="Build it again.")
+        with _disk_errors(self.home), path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        if content != plan_hash:
+            # A plan is code: what is not what was built is not handed to anyone.
+            self.drop_plan(plan_hash)
+            raise PlanError(f"Plan {plan_hash[:12]} was damaged.", hint="Build it again.")
         self._mark_used(plan_hash, path.stat().st_size)
         return path
 
@@ -191,6 +200,10 @@ class Store:
         """Whether the plan's bytes are here, as many as there were."""
         path = self._plan_path(plan.hash)
         return path.is_file() and path.stat().st_size == plan.plan_bytes
+
+    def built_here(self, plan: Plan) -> bool:
+        """Whether this store has a record of that plan with just these settings."""
+        return any(p.hash == plan.hash and p.config == plan.config for p in self.all(Plan))
 
     def drop_plan(self, plan_hash: str) -> None:
         """Forget a plan whose bytes turned out to be damaged."""
@@ -267,15 +280,19 @@ class Store:
     def put_model_file(self, name: str, source: Path | bytes) -> Path:
         """Keep a model file that trtlab made: bytes, or a file in ``scratch`` to be moved.
 
+        Its name says what is in it, so a file that is there already stays: replaced, it would
+        look changed to whoever loaded it.
+
         Raises:
             StoreError: the disk is full or not writable.
         """
         path = self.model_path(name)
-        if isinstance(source, bytes):
-            self._write(path, source)
-        else:
-            with _disk_errors(self.home):
-                source.replace(path)
+        with _disk_errors(self.home), _locked(self.home / "models.lock"):
+            if not path.is_file():
+                if isinstance(source, bytes):
+                    self._write(path, source)
+                else:
+                    source.replace(path)
         return path
 
     @contextlib.contextmanager
@@ -319,6 +336,9 @@ class Store:
         return self.home / "records" / identity[:2] / f"{identity}.json"
 
     def _plan_path(self, plan_hash: str) -> Path:
+        # A hash may come from any record file; as a path it must not lead out of this folder.
+        if not _HASH.fullmatch(plan_hash):
+            raise PlanError("The plan's hash is no SHA-256.", hint="Build the plan again.")
         return self.home / "plans" / plan_hash[:2] / f"{plan_hash}.plan"
 
     def _timings_path(self, key: str) -> Path:
@@ -491,7 +511,14 @@ def _taken(file: IO[bytes]) -> bool:
 def home_folder() -> Path:
     """Return the store's folder: ``TRTLAB_HOME``, else the user's cache folder."""
     named = os.environ.get("TRTLAB_HOME")
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("trtlab"))
+    home = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("trtlab"))
+    try:
+        str(home).encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(
+            "The store's folder has a name that is not UTF-8.", hint="Set TRTLAB_HOME to another."
+        ) from error
+    return home
 
 
 @contextlib.contextmanager

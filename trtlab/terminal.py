@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trtlab.model.printing import printable
+from trtlab.units import text_from_bytes
 
 if TYPE_CHECKING:
     from trtlab.record import Point, WorkspacePoint
@@ -61,13 +62,18 @@ class Bar:
         self._point = f"[{min(done + 1, total)}/{total}] "
         m = point.measurement
         self._kept += m is not None and not any(c.kind == "not-saved" for c in m.caveats)
-        words = f"{m.median_ms:.3g} ms" if m else "failed"
+        words = f"{m.median_ms:.3g} ms" if m else "built, not run"
         if point.failure is not None:
             words = f"failed: {point.failure.message}"
         stored = ", from store" if point.from_store else ""
         label = f"{point.model.name}, batch {m.batch if m else point.run.batch}"
+        label += f", streams {point.run.streams}"
+        if m is None and point.plan is not None and point.failure is None:
+            limit = point.build.workspace_bytes
+            label = f"{point.model.name} for {point.build.target_text}"
+            label += "" if limit is None else f", workspace {text_from_bytes(limit)}"
         self._clear()
-        say(f"[{done}/{total}] {label}, streams {point.run.streams}: {words}{stored}")
+        say(f"[{done}/{total}] {label}: {words}{stored}")
 
     def on_limit(self, point: WorkspacePoint) -> None:
         """Take a finished build of a workspace curve."""

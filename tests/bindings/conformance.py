@@ -19,13 +19,9 @@ PROBED = {
     "HasEngineStatNames": "",
     "HasEngineValidity": "Runtime",
     "HasRtxNames": "",
-    "HasRuntimeCache": "IRuntimeConfig",
     "HasStreamCapture": "IExecutionContext",
 }
-NOT_EVERYWHERE = {
-    *("ComputeCapability", "CudaGraphStrategy", "DynamicShapesKernelSpecializationStrategy"),
-    *("EngineStat", "RuntimeCache"),
-}
+NOT_EVERYWHERE = {"ComputeCapability", "EngineStat"}
 """Protocols that only stand behind a probing one."""
 
 CONFIG = """

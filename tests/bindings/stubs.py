@@ -24,11 +24,9 @@ PROTOCOLS = {
     "Builder": "Builder",
     "BuilderFlag": "BuilderFlag",
     "ComputeCapability": "ComputeCapability",
-    "CudaGraphStrategy": "CudaGraphStrategy",
     "DataType": "DataType",
     "DeviceType": "DeviceType",
     "Dims": "Dims",
-    "DynamicShapesKernelSpecializationStrategy": "DynamicShapesKernelSpecializationStrategy",
     "EngineInspector": "EngineInspector",
     "EngineStat": "EngineStat",
     "ErrorCode": "Enum",
@@ -47,8 +45,6 @@ PROTOCOLS = {
     "IPluginRegistry": "PluginRegistry",
     "IProfiler": "Profiler",
     "IProgressMonitor": "ProgressMonitor",
-    "IRuntimeCache": "RuntimeCache",
-    "IRuntimeConfig": "RuntimeConfig",
     "ITensor": "Tensor",
     "ITimingCache": "TimingCache",
     "LayerInformationFormat": "LayerInformationFormat",
@@ -56,7 +52,6 @@ PROTOCOLS = {
     "MemoryPoolType": "MemoryPoolType",
     "NetworkDefinitionCreationFlag": "NetworkDefinitionCreationFlag",
     "OnnxParser": "OnnxParser",
-    "OnnxParserFlag": "OnnxParserFlag",
     "ParserError": "ParserError",
     "ProfilingVerbosity": "ProfilingVerbosity",
     "Runtime": "Runtime",
@@ -67,10 +62,6 @@ PROTOCOLS = {
 
 UNRESOLVED = {
     ("OnnxParser", "get_error"): "ParserError",
-    ("OnnxParser", "set_flag"): "OnnxParserFlag",
-    ("ICudaEngine", "profiling_verbosity"): "ProfilingVerbosity",
-    ("IRuntimeConfig", "create_runtime_cache"): "IRuntimeCache",
-    ("IRuntimeConfig", "set_runtime_cache"): "IRuntimeCache",
     ("", "get_plugin_registry"): "IPluginRegistry",
 }
 """Where the generator writes ``...`` for a class that was registered after its first use."""
@@ -198,7 +189,7 @@ def _kept(module: str, version: str, make) -> Path:
         # One flat stub for the module: the package only hands on what its extension module has.
         (raw,) = making.glob(f"raw/{module}_bindings/{module}.pyi")
         text = repair(raw.read_text())
-        text += "__version__: str\ndef nptype(trt_type: _ours.DataType) -> typing.Any: ...\n"
+        text += "__version__: str\n"
         (making / f"{module}.pyi").write_text(text)
         shutil.rmtree(making / "raw")
         making.rename(kept)

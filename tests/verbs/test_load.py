@@ -143,7 +143,8 @@ def test_a_model_that_changed_since_it_was_loaded_is_never_built_under_its_old_n
             use(first)
         assert "Load it again" in caught.value.hint
     onnx.save(proto(), file)
-    assert [y.type for y in trtlab.build(trtlab.load(file), backend="onnxruntime").layers] == ["MatMul"]
+    plan = trtlab.build(trtlab.load(file), backend="onnxruntime")
+    assert [y.type for y in plan.layers] == ["MatMul"]
 
 
 def test_a_link_that_is_gone_does_not_matter_to_the_file(tmp_path):

@@ -60,7 +60,7 @@ def _measurements(a: Measurement, b: Measurement) -> Comparison:
         ("provider", a.provider, b.provider),
         ("batch", a.batch, b.batch),
         ("seed", a.run.seed, b.run.seed),
-        ("CUDA graph asked for", a.run.cuda_graph, b.run.cuda_graph),
+        ("CUDA graph", a.cuda_graph, b.cuda_graph),
         ("measuring time", _length(a), _length(b)),
     ):
         if x != y:

@@ -94,6 +94,15 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Defined:
+    """What a network function defined; ``layers`` are their types and names."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
     """What a builder made: a plan file, and what it says about it.
 
@@ -245,8 +254,8 @@ class NetworkBackend(Backend, Protocol):
         """
         ...
 
-    def network_tensors(self, source: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Run a network function; return inputs and outputs of the network it defines.
+    def network_tensors(self, source: str) -> Defined:
+        """Run a network function; return what it defines.
 
         Raises:
             BuildError: the function failed.

@@ -41,6 +41,8 @@ _TACTICS = ("TacticName", "TacticValue")
 _MAPPED = {"Name", "LayerType", "Inputs", "Outputs", "Constants", "StreamId", "EventId"}
 
 _ONNX_LAYER = "[ONNX Layer: "
+# TensorRT-RTX 1.7 appends what it made of the last node: ``[ONNX Layer: c]__gemm_from_conv1x1``.
+_NODE = re.compile(r"\[ONNX Layer: (.*)\](__\w*)?", re.DOTALL)
 # One of the two bytes joins the parts of ``Metadata``; within a name it touches no bracket.
 _SEPARATOR = re.compile(r"[\x1e\x1f](?=\[ONNX Layer: )|(?<=\])[\x1e\x1f]")
 
@@ -124,10 +126,12 @@ def _nodes(metadata: str) -> tuple[tuple[str, ...], bool]:
     """Return the ONNX nodes named in ``Metadata``, and whether it holds nothing else."""
     parts = _SEPARATOR.split(metadata) if metadata else []
     nodes = [part for part in parts if part.startswith(_ONNX_LAYER)]
-    if not all(node.endswith("]") for node in nodes):
+    found = [_NODE.fullmatch(node) for node in nodes]
+    names = dict.fromkeys(match[1] for match in found if match)
+    if None in found:
         raise ValueError(f"Metadata is cut off: {metadata!r}")
-    names = dict.fromkeys(node[len(_ONNX_LAYER) : -1] for node in nodes)
-    return tuple(names), len(nodes) == len(parts)
+    suffixed = any(match[2] for match in found if match)
+    return tuple(names), len(nodes) == len(parts) and not suffixed
 
 
 def _tensors(

@@ -61,12 +61,14 @@ _END = re.compile(r"\n\n(?:I/O Tensors|Bindings):(?:\n|\Z)")
 
 _NUMBERS = r"\[((?:-?\d{1,18}(?:, ?-?\d{1,18})*)?)\]"
 _TYPE = re.compile(r", LayerType: ([^,\[\]{}\n]+), Inputs: \[(?=\]| \{ Name: )")
-# No value may hold a bracket: so two attempts never look at the same text, whatever a name holds.
+# No value may hold a brace: so two attempts never look at the same text, whatever a name holds.
+# Some formats name an order of axes: ``(Arbitrary) Format with stride order = [0,3,2,1]``.
+_LAYOUT = r"[^\[\]{}\n]*(?:\[[\d, -]*\][^\[\]{}\n]*)?"
 _TENSOR = re.compile(
     rf", (?:Location: (?P<Location>Device|Host), )?Dimensions: {_NUMBERS}"
     rf"(?:, Strides: {_NUMBERS}, StrideOrder: \[[\d, ]*\])?"
-    r"(?:, Datatype: (?P<Datatype>[^,\[\]{}\n]+), Format: (?P<Format>[^\[\]{}\n]*)"
-    r"|, Format/Datatype: (?P<both>[^\[\]{}\n]*)) \}(?=, \{ Name: |\], \w+: )"
+    rf"(?:, Datatype: (?P<Datatype>[^,\[\]{{}}\n]+), Format: (?P<Format>{_LAYOUT})"
+    rf"|, Format/Datatype: (?P<both>{_LAYOUT})) \}}(?=, \{{ Name: |\], \w+: )"
 )
 _METADATA = re.compile(r", Metadata:(?: |\Z)")
 _KEY = re.compile(r", (\w+): ")

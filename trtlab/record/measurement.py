@@ -317,6 +317,14 @@ class Measurement(Shown):
             raise ValueError(f"a batch of {self.batch} cannot be measured")
 
     @property
+    def cuda_graph(self) -> bool | None:
+        """Whether a CUDA graph was replayed; None where the backend has none."""
+        if self.contents == "call":
+            return None
+        refused = any(c.kind == "no-cuda-graph" for c in self.caveats)
+        return self.run.cuda_graph is not False and not refused
+
+    @property
     def steady(self) -> tuple[Window, ...]:
         """The windows that statistics are computed from."""
         return self.windows[self.steady_from :]

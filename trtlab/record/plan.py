@@ -191,6 +191,9 @@ class Plan(Shown):
         return rows
 
     def _layers_text(self) -> str:
+        unread = [c for c in self.caveats if c.kind == "layers-unread"]
+        if unread:
+            return f"{N_A}: {unread[0].message}"
         if self.layers is None:
             return f"{N_A}: the builder does not say"
         streams = "" if not self.streams or self.streams < 2 else f" on {self.streams} streams"

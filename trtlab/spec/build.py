@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 from trtlab.errors import SpecError
 from trtlab.model.types import Tensor, batch_axis
-from trtlab.spec.checks import Shape, one_of, whole
+from trtlab.spec import checks
+from trtlab.spec.checks import Shape, one_of
 from trtlab.units import text_from_shape
 
 OPTIMIZATION_LEVELS = ("disable", "basic", "extended", "layout", "all")
@@ -133,7 +134,7 @@ class BuildConfig:
                 f"{self.backend} has no providers.", hint="They belong to onnxruntime."
             )
         if self.optimization_level is not None:
-            whole("TensorRT's optimization level", self.optimization_level, 0, 5)
+            checks.whole("TensorRT's optimization level", self.optimization_level, 0, 5)
         if not self.target or len(set(self.target)) < len(self.target):
             raise SpecError(
                 "Give at least one target, and each once.", hint="Write sm89, or current."
@@ -147,11 +148,13 @@ class BuildConfig:
             raise SpecError(
                 "The target current stands alone.", hint="Name every compute capability."
             )
+        if "TF32" in self.flags:
+            raise SpecError("TF32 has a setting of its own.", hint="Give tf32=True or False.")
         one_of("profiling verbosity", self.profiling_verbosity, VERBOSITIES)
         if self.workspace_bytes is not None:
-            whole("The workspace in bytes", self.workspace_bytes, 1, _MOST_BYTES)
+            checks.whole("The workspace in bytes", self.workspace_bytes, 1, _MOST_BYTES)
         for pool, size in self.memory_pools.items():
-            whole(f"Memory pool {pool} in bytes", size, 0, _MOST_BYTES)
+            checks.whole(f"Memory pool {pool} in bytes", size, 0, _MOST_BYTES)
         for name, least, most in (
             ("avg_timing_iterations", 1, 1000),
             ("max_num_tactics", 1, 2**31 - 1),
@@ -159,7 +162,7 @@ class BuildConfig:
             ("dla_core", 0, 63),
         ):
             if (value := getattr(self, name)) is not None:
-                whole(name.replace("_", " ").capitalize(), value, least, most)
+                checks.whole(name.replace("_", " ").capitalize(), value, least, most)
         for profile in self.profiles:
             for tensor, shapes in profile.items():
                 _check_range(tensor, shapes)
@@ -174,7 +177,7 @@ def _default(each: Field[Any]) -> object:
 def _check_range(tensor: str, shapes: ShapeRange) -> None:
     for shape in shapes:
         for size in shape:
-            whole(f"Every dimension of {tensor!r}", size, 0, 2**31 - 1)
+            checks.whole(f"Every dimension of {tensor!r}", size, 0, 2**31 - 1)
     if len({len(shape) for shape in shapes}) != 1:
         raise SpecError(
             f"The shapes of {tensor!r} differ in rank: "
@@ -195,6 +198,8 @@ def profile_of(
     inputs: Sequence[Tensor],
     batch: tuple[int, int, int] | None = None,
     shapes: Mapping[str, ShapeRange] | None = None,
+    *,
+    whole: bool = False,
 ) -> dict[str, ShapeRange]:
     """Return the optimization profile of a model: a range for each of its dynamic inputs.
 
@@ -203,6 +208,7 @@ def profile_of(
         batch: Smallest, optimal and largest size of the shared batch axis; None is
             ``DEFAULT_BATCH``.
         shapes: Whole ranges by input name, for inputs with other dynamic axes.
+        whole: ``shapes`` must hold every dynamic input: nothing is filled in.
 
     Raises:
         SpecError: an axis has no size, a range does not fit its input, or a batch was given to a
@@ -229,7 +235,7 @@ def profile_of(
             _check_fits(tensor, given)
             found[tensor.name] = given
         elif tensor.shape is None or any(not isinstance(d, int) for d in tensor.shape):
-            found[tensor.name] = _batched(tensor, axis, batch or DEFAULT_BATCH)
+            found[tensor.name] = _batched(tensor, None if whole else axis, batch or DEFAULT_BATCH)
     return found
 
 

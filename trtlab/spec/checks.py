@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from trtlab.errors import SpecError
 
 Shape = tuple[int, ...]
@@ -13,6 +15,14 @@ def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise SpecError(
             f"There is no {name} called {value!r}.", hint=f"Choose one of {', '.join(allowed)}."
         )
+
+
+def texts(what: str, values: object) -> tuple[str, ...]:
+    """Return one text, or several, as a tuple; raises SpecError for what is neither."""
+    several = (values,) if isinstance(values, str) else values
+    if not isinstance(several, Iterable) or not all(isinstance(v, str) for v in several):
+        raise SpecError(f"{values!r} is no {what}.", hint="Give a text, or a list of texts.")
+    return tuple(several)
 
 
 def whole(what: str, value: object, least: int, most: int) -> None:

@@ -71,6 +71,15 @@ class RunConfig:
 def check_backend(build: BuildConfig, run: RunConfig) -> None:
     """Refuse settings of a run that the plan's backend does not have; raises SpecError."""
     if build.backend in TENSORRT:
+        for name, given in (
+            ("threads", run.threads),
+            ("activation cap", run.activation_cap_bytes),
+        ):
+            if given is not None:
+                raise SpecError(
+                    f"{build.backend} has no setting {name}.",
+                    hint="It belongs to ONNX Runtime on the CPU.",
+                )
         return
     for name, on in (("CUDA graph", run.cuda_graph), ("transfers", run.transfers)):
         if on:

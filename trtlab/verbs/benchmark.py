@@ -30,7 +30,7 @@ from trtlab.record import (
 from trtlab.spec import BuildConfig, Caveat, RunConfig, Shape, input_shapes
 from trtlab.spec.run import check_backend
 from trtlab.store import Store, key_of
-from trtlab.verbs.build import build_to_run, conditions, distributions, kept, on_plan
+from trtlab.verbs.build import build_to_run, conditions, distributions, kept, usable
 from trtlab.worker import Progress, silent
 
 SPREAD_LIMIT = 0.25
@@ -156,12 +156,11 @@ def benchmark_with(
     shapes, batch = input_shapes(plan.inputs, plan.outputs, run)
     environment = capture(distributions(plan.config.backend))
 
-    def take(file: Path) -> _Taken:
-        spec = _Spec(str(file), plan.config, run, plan.inputs, shapes, plan.weight_bytes)
-        with store.measuring(plan.config.device, cancel):
-            return worker.run(_measure_job, spec, progress=progress, cancel=cancel).result
-
-    taken = on_plan(plan, take, store=store, progress=progress, cancel=cancel)
+    with store.measuring(plan.config.device, cancel):
+        plan = usable(plan, store=store, progress=progress, cancel=cancel)
+        file = str(store.plan_path(plan.hash))
+        spec = _Spec(file, plan.config, run, plan.inputs, shapes, plan.weight_bytes)
+        taken = worker.run(_measure_job, spec, progress=progress, cancel=cancel).result
     measurement = Measurement(
         model=plan.model,
         plan=plan.hash,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from trtlab import environment, worker
 from trtlab.backends import base
 from trtlab.backends.base import TIMING_CACHE, Built
+from trtlab.backends.tensorrt.module import why_not_run
 from trtlab.environment import capture, gpu_state
-from trtlab.errors import PlanError, SpecError, StoreError
+from trtlab.errors import BuildError, PlanError, SpecError, StoreError
 from trtlab.model.types import Model
 from trtlab.record import ModelRef, Plan
 from trtlab.spec import (
@@ -26,13 +28,13 @@ from trtlab.spec import (
     ShapeRange,
     profile_of,
 )
+from trtlab.spec.checks import texts, whole
 from trtlab.store import Record, Store, key_of
 from trtlab.units import bytes_from_text
 from trtlab.verbs.choose import backend_for
 from trtlab.verbs.load import check_unchanged, load
 from trtlab.worker import Progress, silent
 
-R = TypeVar("R")
 _CUDA = (
     "nvidia-cuda-runtime",
     "nvidia-cuda-runtime-cu12",
@@ -42,7 +44,7 @@ _CUDA = (
 _DISTRIBUTIONS = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu", *_CUDA),
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", *_CUDA),
-    "tensorrt_rtx": ("tensorrt-rtx-cu13", *_CUDA),
+    "tensorrt_rtx": ("tensorrt-rtx-cu13", "tensorrt-rtx", *_CUDA),
 }
 """Distributions whose versions decide what a backend makes."""
 
@@ -78,7 +80,7 @@ def build(
     hardware_compatibility: str | None = None,
     dla_core: int | None = None,
     aux_streams: int | None = None,
-    plugin_libraries: Sequence[str] = (),
+    plugin_libraries: Sequence[str | os.PathLike[str]] = (),
     timing_cache: bool = True,
     profiling_verbosity: str = "DETAILED",
     store: Store | None = None,
@@ -132,14 +134,20 @@ def build(
         "workspace_bytes": None if workspace is None else bytes_from_text(workspace),
         "memory_pools": {n: bytes_from_text(s) for n, s in (memory_pools or {}).items()},
         "avg_timing_iterations": avg_timing_iterations,
-        "tactic_sources": None if tactic_sources is None else tuple(tactic_sources),
+        "tactic_sources": None
+        if tactic_sources is None
+        else texts("tactic source", tactic_sources),
         "max_num_tactics": max_num_tactics,
-        "flags": tuple(dict.fromkeys(flags)),
+        "flags": tuple(dict.fromkeys(texts("flag", flags))),
         "tf32": tf32,
         "hardware_compatibility": hardware_compatibility,
         "dla_core": dla_core,
         "aux_streams": aux_streams,
-        "plugin_libraries": tuple(plugin_libraries),
+        # Absolute: the loader looks for a bare name elsewhere than the key's hash does.
+        "plugin_libraries": tuple(
+            os.path.abspath(p)  # noqa: PTH100 - resolve() would follow links
+            for p in texts("plugin library", [os.fspath(p) for p in plugin_libraries])
+        ),
         "timing_cache": timing_cache,
         "profiling_verbosity": profiling_verbosity,
     }
@@ -155,7 +163,7 @@ def build(
         or any(value != getattr(BuildConfig(), name) for name, value in settings.items())
     )
     if backend is None:
-        backend = _backend_knowing(opened, for_tensorrt, optimization_level, provider)
+        backend = _backend_knowing(opened, for_tensorrt, optimization_level, provider, cancel)
     config = config_for(
         opened,
         backend,
@@ -182,7 +190,8 @@ def build_to_run(
         As ``build`` otherwise.
     """
     opened = load(model, store=store, progress=progress, cancel=cancel)
-    backend = backend_for("run", TENSORRT if opened.source == "network" else base.NAMES)
+    names = TENSORRT if opened.source == "network" else base.NAMES
+    backend = backend_for("run", names, cancel)
     asked: dict[str, Any] = {}
     if backend in TENSORRT:
         asked = {"batch": run.batch, "shapes": run.shapes or None}
@@ -220,20 +229,24 @@ def config_for(
 
 
 def _backend_knowing(
-    model: Model, for_tensorrt: bool, level: str | int | None, provider: str
+    model: Model,
+    for_tensorrt: bool,
+    level: str | int | None,
+    provider: str,
+    cancel: threading.Event | None,
 ) -> str:
     """Return the backend that *auto* takes, among those that know the given settings."""
     if not for_tensorrt and model.source == "onnx" and (level is not None or provider != "cpu"):
         return "onnxruntime"
     only = for_tensorrt or model.source == "network"
-    return backend_for("build", TENSORRT if only else base.NAMES)
+    return backend_for("build", TENSORRT if only else base.NAMES, cancel)
 
 
 def _targets(backend: str, target: str | Sequence[str] | None) -> tuple[str, ...]:
     if target is not None:
-        return (target,) if isinstance(target, str) else tuple(target)
-    ahead = backend == "tensorrt_rtx" and not gpu_state().usable
-    return (AHEAD_TARGET if ahead else "current",)
+        return texts("target", target)
+    elsewhere, _ = why_not_run(backend, gpu_state())
+    return (AHEAD_TARGET if backend == "tensorrt_rtx" and elsewhere else "current",)
 
 
 def _profiles(
@@ -249,11 +262,15 @@ def _profiles(
                 hint="Give whole profiles alone.",
             )
         found = [
-            profile_of(model.inputs, None, {n: _range(n, s) for n, s in p.items()})
+            profile_of(model.inputs, None, {n: _range(n, s) for n, s in p.items()}, whole=True)
             for p in profiles
         ]
     else:
         ranges = {name: _range(name, s) for name, s in (shapes or {}).items()}
+        if batch is not None and ranges and set(ranges) == {t.name for t in model.inputs}:
+            raise SpecError(
+                "A batch was given, and the whole shape of every input.", hint="Give one of them."
+            )
         found = [profile_of(model.inputs, _batches(batch), ranges)]
     return tuple(p for p in found if p)
 
@@ -261,18 +278,26 @@ def _profiles(
 def _batches(batch: int | Sequence[int] | None) -> tuple[int, int, int] | None:
     if batch is None:
         return None
-    sizes = (batch,) * 3 if isinstance(batch, int) else tuple(batch)
-    if len(sizes) != 3:
+    sizes = tuple(batch) if isinstance(batch, Sequence) else (batch,)
+    if len(sizes) not in (1, 3):
         raise SpecError(
             f"A build needs one batch size or three, not {len(sizes)}.",
             hint="Write 1,8,32: smallest, optimal and largest.",
         )
-    return sizes
+    for size in sizes:
+        whole("A batch size", size, 1, 2**24)
+    smallest, best, largest = sizes * (3 // len(sizes))
+    return smallest, best, largest
 
 
 def _range(name: str, shapes: Shape | Sequence[Shape]) -> ShapeRange:
-    several = [s for s in shapes if not isinstance(s, int)]
+    given: object = shapes
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise SpecError(f"{shapes!r} is no shape of {name!r}.", hint="Write (8, 3, 224, 224).")
+    several = [s for s in shapes if isinstance(s, Sequence)]
     if not several:
+        for size in shapes:
+            whole(f"Every dimension of {name!r}", size, 0, 2**31 - 1)
         one = tuple(s for s in shapes if isinstance(s, int))
         return ShapeRange(one, one, one)
     if len(several) != 3 or len(several) != len(shapes):
@@ -303,7 +328,12 @@ def build_with(
     with store.scratch() as folder:
         store.copy_timing_cache(timings, folder / TIMING_CACHE)
         spec = _BuildSpec(model.path, model.source == "network", config, str(folder))
-        done = worker.run(_build_job, spec, progress=progress, cancel=cancel)
+        try:
+            done = worker.run(_build_job, spec, progress=progress, cancel=cancel)
+        except BuildError as error:
+            # The builder knows the file; people know the model by another name.
+            message = error.message.replace(Path(model.path).name, model.name)
+            raise type(error)(message, hint=error.hint, details=error.details) from error
         check_unchanged(model)
         if done.result.timing_cache is not None:
             store.put_timing_cache(timings, Path(done.result.timing_cache))
@@ -362,23 +392,33 @@ def conditions(backend: str) -> list[object]:
     return environment.conditions(capture(distributions(backend)))
 
 
-def on_plan(
+def usable(
     plan: Plan,
-    action: Callable[[Path], R],
     *,
     store: Store,
     progress: Progress,
     cancel: threading.Event | None,
-) -> R:
-    """Do something with a plan's file; where that is gone or damaged, build it anew once.
+) -> Plan:
+    """Return the plan if the store has its bytes, else one built anew from the same inputs.
 
-    Plans go to make room, also while another process is about to use one.
+    Plans go to make room. One built anew may have another hash: timing decides what it holds.
+
+    Raises:
+        PlanError: its model has changed or is a function, or it needs plugins that a foreign
+            record names.
     """
+    if plan.config.plugin_libraries and not store.built_here(plan):
+        # Loading a library runs its code: never because a record from elsewhere says so.
+        raise PlanError(
+            f"The plan of {plan.model.name} needs plugin libraries and was not built here.",
+            hint="Build it here, naming the libraries.",
+        )
     try:
-        if store.has_plan(plan):
-            return action(store.plan_path(plan.hash))
+        store.plan_path(plan.hash)
     except PlanError:
-        store.drop_plan(plan.hash)
+        pass
+    else:
+        return plan
     if plan.model_source == "network":
         # Its function is code: it comes from the caller, never from a record.
         raise PlanError(
@@ -391,8 +431,7 @@ def on_plan(
             f"The plan of {plan.model.name} is gone and its model has changed: {plan.model_path}.",
             hint="Load and build the model again.",
         )
-    again = build_with(model, plan.config, store=store, progress=progress, cancel=cancel)
-    return action(store.plan_path(again.hash))
+    return build_with(model, plan.config, store=store, progress=progress, cancel=cancel)
 
 
 def kept(record: Record, key: str, store: Store) -> Any:

@@ -198,7 +198,9 @@ def verdicts_of(graph: Graph, said: Sequence[Rejection]) -> tuple[NodeVerdict, .
     found = []
     for index, node in enumerate(graph.nodes):
         if (r := against.get(index)) is not None:
-            found.append(NodeVerdict(node.name, node.op, "refused", r.reason, r.hint))
+            inner = f"its inner node {r.node} ({r.op}): " if node.subgraphs and r.node else ""
+            reason = f"{inner}{r.reason}" if r.op != node.op else r.reason
+            found.append(NodeVerdict(node.name, node.op, "refused", reason, r.hint))
         elif index > stopped:
             found.append(NodeVerdict(node.name, node.op, "not reached"))
         else:

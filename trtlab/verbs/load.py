@@ -14,9 +14,11 @@ from typing import Any
 
 from trtlab import worker
 from trtlab.backends import base
+from trtlab.backends.base import Defined
+from trtlab.codec import to_json
 from trtlab.errors import ExecutionError, ModelError, SpecError, UnsupportedError
 from trtlab.model.printing import printable
-from trtlab.model.types import Graph, Model, Tensor
+from trtlab.model.types import Graph, Model
 from trtlab.spec import TENSORRT
 from trtlab.store import Store
 from trtlab.units import text_from_bytes
@@ -42,12 +44,6 @@ class _Read:
 class _NetworkSpec:
     backend: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensors:
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +205,10 @@ def _from_network(
     cancel: threading.Event | None,
 ) -> Model:
     text = source_of(function)
-    content = hashlib.sha256(text.encode()).hexdigest()
-    spec = _NetworkSpec(backend_for("build", TENSORRT), text)
+    spec = _NetworkSpec(backend_for("build", TENSORRT, cancel), text)
     found = worker.run(_network_job, spec, progress=progress, cancel=cancel).result
+    # With what it defined: a function that reads other files may define something else tomorrow.
+    content = hashlib.sha256(to_json([text, found])).hexdigest()
     path = store.put_model_file(f"network-{content}.py", text.encode())
     return Model(
         name=name or function.__name__,
@@ -228,9 +225,9 @@ def _from_network(
     )
 
 
-def _network_job(spec: _NetworkSpec, progress: Progress) -> _Tensors:
+def _network_job(spec: _NetworkSpec, progress: Progress) -> Defined:
     progress("define the network", 0, 1)
-    return _Tensors(*base.network_backend(spec.backend).network_tensors(spec.text))
+    return base.network_backend(spec.backend).network_tensors(spec.text)
 
 
 def _stamp(path: Path, external: Sequence[str]) -> str:

@@ -16,8 +16,9 @@ from trtlab.environment import capture
 from trtlab.model.types import Tensor
 from trtlab.record import LayerProfile, LayerTiming, Plan, TimeKind
 from trtlab.spec import BuildConfig, Caveat, RunConfig, Shape, input_shapes
+from trtlab.spec.run import check_backend
 from trtlab.store import Store, key_of
-from trtlab.verbs.build import build_to_run, conditions, distributions, kept, on_plan
+from trtlab.verbs.build import build_to_run, conditions, distributions, kept, usable
 from trtlab.worker import Progress, silent
 
 RUNS = 30
@@ -77,16 +78,14 @@ def profile(
     store = store or Store()
     if not isinstance(plan, Plan):
         plan = build_to_run(plan, run, store=store, progress=progress, cancel=cancel)
+    check_backend(plan.config, run)
     shapes_used, batch_used = input_shapes(plan.inputs, plan.outputs, run)
     environment = capture(distributions(plan.config.backend))
-    config, inputs = plan.config, plan.inputs
 
-    def take(file: Path) -> _Times:
-        spec = _Spec(str(file), config, run, inputs, shapes_used)
-        with store.measuring(config.device, cancel):
-            return worker.run(_profile_job, spec, progress=progress, cancel=cancel).result
-
-    times = on_plan(plan, take, store=store, progress=progress, cancel=cancel)
+    with store.measuring(plan.config.device, cancel):
+        plan = usable(plan, store=store, progress=progress, cancel=cancel)
+        spec = _Spec(str(store.plan_path(plan.hash)), plan.config, run, plan.inputs, shapes_used)
+        times = worker.run(_profile_job, spec, progress=progress, cancel=cancel).result
     record = LayerProfile(
         model=plan.model,
         plan=plan.hash,

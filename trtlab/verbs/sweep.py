@@ -123,7 +123,7 @@ def sweep(
     ]
     build_only = name in TENSORRT and not status_of(name).abilities["fp32"].run.can
     if build_only:
-        runs = runs[:1]  # one plan takes every batch of the sweep
+        runs = [RunConfig()]  # one plan takes every batch of the sweep
     jobs = [
         _Job(
             model,
@@ -233,7 +233,8 @@ def _point(job: _Job, store: Store, progress: Progress, cancel: threading.Event 
         if job.reuse:
             known = store.get(measurement_key(job.model.hash, job.build, job.run), Measurement)
             plan = store.get(plan_key(job.model, job.build), Plan)
-            if known is not None and plan is not None:
+            # A plan that was built anew may be another one: timing decides what it holds.
+            if known is not None and plan is not None and known.plan == plan.hash:
                 known = replace(known, model=model)
                 return Point(
                     model=model,

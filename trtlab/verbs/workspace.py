@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from trtlab.environment import capture
-from trtlab.errors import SpecError, WorkspaceTooSmall
+from trtlab.environment import capture, gpu_state
+from trtlab.errors import BuildError, SpecError, WorkspaceTooSmall
 from trtlab.model.types import Model
 from trtlab.record import Failure, Measurement, ModelRef, Plan, WorkspaceCurve, WorkspacePoint
 from trtlab.spec import TENSORRT, BuildConfig, RunConfig, Shape
@@ -28,6 +28,9 @@ _FINEST_BYTES = 2**20
 _FINEST_SHARE = 0.02
 """Bisection ends when the bounds are this close: 1 MiB, or 2 % where that is more."""
 
+_LARGEST_BYTES = 2**36
+"""64 GiB, TensorRT-RTX's default: no larger limit is tried unasked."""
+
 OnPoint = Callable[[WorkspacePoint], None]
 """Called with each point when it is there."""
 
@@ -39,7 +42,7 @@ def _nobody(_point: WorkspacePoint) -> None:
 def workspace(
     model: Any,
     *,
-    limits: Sequence[int | str] = DEFAULT_LIMITS,
+    limits: int | str | Sequence[int | str] = DEFAULT_LIMITS,
     backend: str | None = None,
     target: str | Sequence[str] | None = None,
     batch: int | Sequence[int] | None = None,
@@ -72,7 +75,8 @@ def workspace(
         SpecError: a limit is no size, or the backend has no workspace.
         BuildError: the model does not build under the default limit either.
     """
-    sizes = sorted({bytes_from_text(limit) for limit in limits})
+    several = [limits] if isinstance(limits, str | int) else limits
+    sizes = sorted({bytes_from_text(limit) for limit in several})
     if not sizes:
         raise SpecError("There is no limit to try.", hint='Write limits=["16MiB", "256MiB"].')
     store = store or Store()
@@ -124,9 +128,10 @@ class _Search:
         self._on_point, self._cancel = on_point, cancel
         self._measured: dict[str, Measurement] = {}
         run = status_of(config.backend).abilities["fp32"].run
-        foreign = config.target != ("current",)
+        major, minor = gpu_state().compute_capability or (0, 0)
+        here = {"current", f"sm{major}{minor}"} & set(config.target)
         self.no_run_note = "" if run.can else f"built, not run. {run.reason}"
-        if run.can and foreign:
+        if run.can and not here:
             self.no_run_note = f"built for {config.target_text}, not for the GPU here"
         self.points: dict[int | None, WorkspacePoint] = {}
         self.built: dict[str, Plan] = {}
@@ -135,6 +140,13 @@ class _Search:
         """Try the default, every size, and then what bisection asks for."""
         self._try(None)
         for size in sizes:
+            self._try(size)
+        # The default builds: if no limit did, larger ones are tried until one does.
+        size = sizes[-1]
+        while not any(p.plan for s, p in self.points.items() if s is not None):
+            size *= 2
+            if size > _LARGEST_BYTES:
+                break
             self._try(size)
         while (middle := self._middle()) is not None:
             self._try(middle)
@@ -167,12 +179,12 @@ class _Search:
             plan = build_with(
                 self._model, config, store=self._store, progress=told, cancel=self._cancel
             )
-        except WorkspaceTooSmall as error:
+        except BuildError as error:
             if size is None:
                 raise
             point = WorkspacePoint(
                 limit_bytes=size,
-                asked_bytes=error.asked_bytes,
+                asked_bytes=error.asked_bytes if isinstance(error, WorkspaceTooSmall) else None,
                 failure=Failure(type(error).__name__, error.message, error.hint),
             )
         else:

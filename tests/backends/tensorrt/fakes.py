@@ -555,8 +555,6 @@ class Runtime:
 class ValidatingRuntime(Runtime):
     """As TensorRT-RTX's: says by bits what is wrong, and logs nothing."""
 
-    engine_header_size = 64
-
     def error(self, text):
         pass
 
@@ -580,12 +578,10 @@ class Engine:
         self.contexts = weakref.WeakSet()
         self.budget = 0
         self.names = [*spec["inputs"], *spec["outputs"]]
-        self.num_layers = len(spec["layers"])
         self.num_io_tensors = len(self.names)
         self.num_optimization_profiles = len(spec["profiles"])
         self.num_aux_streams = spec["aux_streams"]
         self.device_memory_size_v2 = spec["activations"]
-        self.streamable_weights_size = spec["weights"]
         trt.engines.append(weakref.ref(self))
 
     @property

@@ -1,12 +1,12 @@
 """Real engines by TensorRT-RTX without a GPU: what is built, refused, cancelled and killed."""
 
+import contextlib
 import hashlib
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,8 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 import trtlab
 from tests.model.nets import model, value
 from trtlab import worker
-from trtlab.backends.base import Built
+from trtlab.backends.base import TIMING_CACHE, Built
 from trtlab.backends.tensorrt import builder
+from trtlab.backends.tensorrt.module import Log
 from trtlab.environment import gpu_state
 from trtlab.errors import (
     BackendUnavailableError,
@@ -77,8 +78,8 @@ def weight_bytes(proto):
     return sum(len(numpy_helper.to_array(t).tobytes()) for t in proto.graph.initializer)
 
 
-def check_whole(plan, proto):
-    """A plan that is whole: against the ONNX file and the file in the store, not against itself."""
+def check_whole(plan, proto, most_weights=1.25):
+    """Hold a plan against its ONNX graph and its file in the store, not against itself."""
     content = Store().plan_path(plan.hash).read_bytes()
     assert hashlib.sha256(content).hexdigest() == plan.hash
     assert len(content) == plan.plan_bytes
@@ -93,7 +94,7 @@ def check_whole(plan, proto):
     outputs = {t.name for layer in plan.layers for t in layer.outputs}
     assert {o.name for o in proto.graph.output} <= outputs
     assert 0 < plan.memory.scratch <= plan.memory.activation
-    assert plan.memory.weights == pytest.approx(weight_bytes(proto), rel=0.25)
+    assert 0.75 < plan.memory.weights / weight_bytes(proto) < most_weights
     assert plan.plan_bytes > plan.memory.weights
     assert plan.peak_rss_bytes > plan.plan_bytes
     assert plan.streams == len({y.stream for y in plan.layers})
@@ -103,7 +104,8 @@ def check_whole(plan, proto):
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_zoo_model_is_built_for_a_range_of_batches(name, zoo):
     # FAULT in formats/layer_dump.py: "Format: (Arbitrary) Format with stride order = [0,3,2,1]"
-    # is not read: 4 layers of inception_v1, 16 of shufflenet.
+    # is not read: 4 layers of inception_v1, 16 of shufflenet. And below, FP16 squeezenet:
+    # "Metadata: [ONNX Layer: conv10/Conv]\x1f[ONNX Layer: conv10/Relu]__gemm_from_conv1x1".
     path = zoo(name)
     proto = onnx.load(path)
     plan = build(path)
@@ -136,7 +138,8 @@ def test_precisions_batches_and_targets(name, precision, batch, target, zoo, sma
     if precision == "float16":
         proto = half(proto)
     plan = build(proto, target=target, batch=batch)
-    check_whole(plan, proto)
+    # Of FP16 weights the builder holds some in FP32, where it folds a normalisation into them.
+    check_whole(plan, proto, most_weights=1.25 if precision == "float32" else 2.05)
     assert plan.config.target == (target,)
     dtypes = Counter(t.dtype for y in plan.layers for t in y.outputs)
     other = {"float16": "float32", "float32": "float16"}[precision]
@@ -190,21 +193,29 @@ def test_activations_are_those_of_the_largest_batch(zoo):
 def test_two_homes_give_the_same_bytes(small, tmp_path):
     first = build(small)
     again = build(small, store=Store(tmp_path / "other"))
-    assert again.environment.created != first.environment.created
+    assert again.build_seconds != first.build_seconds, "built, not found"
     assert again.hash == first.hash
 
 
-def test_the_same_inputs_give_a_hit_without_a_worker(small, monkeypatch, tmp_path):
-    first = build(small, workspace="64MiB", flags=["SPARSE_WEIGHTS"])
+def test_the_same_inputs_give_a_hit_without_a_worker(small, monkeypatch):
+    ways = {"workspace": "64MiB", "flags": ["SPARSE_WEIGHTS"]}
+    first = build(small, **ways)
 
     def refuse(*_arguments, **_settings):
         raise AssertionError("a worker was started")
 
     monkeypatch.setattr(worker, "run", refuse)
     assert build(small, workspace=2**26, flags=["SPARSE_WEIGHTS"] * 2) == first
-    for other in ({"workspace": 2**27}, {"target": "sm86"}, {"batch": 2}, {}):
+    for other in (
+        {"workspace": "128MiB"},
+        {"workspace": None},
+        {"flags": []},
+        {"target": "sm86"},
+        {"batch": 2},
+        {"aux_streams": 1},
+    ):
         with pytest.raises(AssertionError, match="a worker was started"):
-            build(small, **({"workspace": "64MiB"} | other))
+            build(small, **(ways | other))
 
 
 def test_several_targets_are_one_plan(small):
@@ -328,21 +339,19 @@ NO_SUPPORT = "does not support"
 # What, the words of trtlab.build, and the words where only TensorRT's parser looks at the file.
 BAD = {
     "no-bytes": (b"", "bad.onnx was not opened: the file is empty", "no outputs"),
-    "text": (b"no model\n" * 20, "bad.onnx was not opened: it is a text file", "no outputs"),
+    "text": (b"this is no model\n" * 20, "bad.onnx was not opened: it is a text", "no outputs"),
     "noise": (NOISE, "bad.onnx was not opened", "bad.onnx: the file is no ONNX model"),
     "cut": (whole()[:-7], "bad.onnx was not opened", "bad.onnx: the file is no ONNX model"),
     "missing": (lambda path: None, "bad.onnx was not opened: there is no such", "bad.onnx"),
     "no-outputs": (model([only("Relu")], {"x": [4]}, {}), "bad.onnx", "no outputs"),
     "nothing": (model([], {}, {}), "bad.onnx was not opened", "no outputs"),
-    "det": (model([only("Det")], {"x": ["N", 3, 3]}, {"y": ["N"]}), f"only (Det): it {NO_SUPPORT}",)
-    * 1
-    + (f"only (Det): it {NO_SUPPORT}",),
+    "det": (model([only("Det")], {"x": ["N", 3, 3]}, {"y": ["N"]}), "only (Det): it", NO_SUPPORT),
     "unique": (model([only("Unique")], {"x": [8]}, {"y": [None]}), "only (Unique)", NO_SUPPORT),
     "domain": (custom(), "only (Odd): it does not know this operator", "no plugin provides it"),
     "types": (added(np.ones((1, 4), np.float16)), "only (Add)", "types Float and Half"),
     "shapes": (added(np.ones((1, 5), np.float32)), "only (Add)", "broadcast"),
     "cycle": (cycle(), "bad.onnx was not opened: node turn", "topologically"),
-    "dangling": (model([only("Add", ["x", "gone"])], {"x": [4]}, {"y": [4]}), "only", "only (Add)"),
+    "dangling": (model([only("Add", ["x", "z"])], {"x": [4]}, {"y": [4]}), "only", "only (Add)"),
     "weights-gone": (external(None), "w.bin", "bad.onnx: the graph is not sound"),
     "weights-short": (external(7), "w.bin", "bad.onnx: the graph is not sound"),
 }  # fmt: skip
@@ -447,20 +456,25 @@ def test_an_odd_model_that_tensorrt_takes_is_built(name):
     assert covered(plan) <= set(named(ODD[name]))
 
 
-def test_profiles_that_only_tensorrt_can_judge_are_refused_with_its_reason(small):
-    opened = trtlab.load(small)
-    for shape, words in (((1, 3, 32, 32), "64"), ((1, 3, 64), "optimization profile")):
-        config = BuildConfig(
-            backend="tensorrt_rtx", target=("sm89",), profiles=({"x": ShapeRange(*[shape] * 3)},)
-        )
-        with pytest.raises(SpecError, match="refuses the optimization profile") as caught:
-            verb.build_with(opened, config, store=Store())
-        assert words in caught.value.message
-        check_told(caught.value)
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [((1, 3, 32, 32), "max=32 but tensor has 64"), ((1, 3, 64), "4 dimensions")],
+)
+def test_profiles_that_only_tensorrt_can_judge_are_refused_with_its_reason(shape, words, small):
+    profile = {"x": ShapeRange(*[shape] * 3)}
+    config = BuildConfig(backend="tensorrt_rtx", target=("sm89",), profiles=(profile,))
+    with pytest.raises(BuildError, match=words) as caught:
+        verb.build_with(trtlab.load(small), config, store=Store())
+    check_told(caught.value)
+
+
+def test_a_profile_for_an_input_that_is_not_there_is_refused(small):
     whole_range = ShapeRange(*[(1, 3, 64, 64)] * 3)
-    config = replace(config, profiles=({"x": whole_range, "z": whole_range},))
-    with pytest.raises(SpecError, match="no input called 'z'"):
-        verb.build_with(opened, config, store=Store())
+    profile = {"x": whole_range, "z": whole_range}
+    config = BuildConfig(backend="tensorrt_rtx", target=("sm89",), profiles=(profile,))
+    with pytest.raises(SpecError, match="no input called 'z'") as caught:
+        verb.build_with(trtlab.load(small), config, store=Store())
+    check_told(caught.value)
 
 
 def test_a_batch_that_no_memory_holds_is_refused_with_its_size(small):
@@ -575,7 +589,7 @@ def my_worker():
 
 
 def test_a_build_killed_in_the_middle_leaves_nothing_and_can_be_repeated(zoo, tmp_path):
-    opened = trtlab.load(zoo("inception_v2"))
+    opened = trtlab.load(zoo("resnet50"))
     killed = []
 
     def kill(phase, _done, _total):
@@ -632,10 +646,10 @@ def test_cancel_answers_while_the_builder_is_silent(zoo):
         cancel.set()
 
     def count_down(phase, _done, _total):
-        if "Determining refit engines" in phase and not timer.is_alive() and not asked:
+        if "Determining refit engines" in phase and not timer.ident:
             timer.start()
 
-    timer = threading.Timer(0.5, stop)
+    timer = threading.Timer(0.2, stop)
     with pytest.raises(JobCancelled):
         build(opened, progress=count_down, cancel=cancel)
     assert time.monotonic() - asked[0] < 1
@@ -644,22 +658,11 @@ def test_cancel_answers_while_the_builder_is_silent(zoo):
 def test_a_disk_that_fills_up_while_the_plan_is_written_is_told(small, monkeypatch):
     real = Store.scratch
 
+    @contextlib.contextmanager
     def full(store):
-        folder = real(store)
-        path = folder.__enter__()
-        (path / "engine.plan").symlink_to("/dev/full")  # every write there: no space left
-        folder.__exit__, enter = folder.__exit__, lambda *_: path
-        return Entered(path, folder)
-
-    class Entered:
-        def __init__(self, path, folder):
-            self.path, self.folder = path, folder
-
-        def __enter__(self):
-            return self.path
-
-        def __exit__(self, *error):
-            return self.folder.__exit__(*error)
+        with real(store) as folder:
+            (folder / "engine.plan").symlink_to("/dev/full")  # a write there: no space left
+            yield folder
 
     monkeypatch.setattr(Store, "scratch", full)
     with pytest.raises(StoreError, match="full") as caught:
@@ -716,3 +719,103 @@ def test_a_layer_dump_of_another_form_keeps_the_plan_and_says_so(
         unread = [y for y in plan.layers if y.type == "unread"]
         assert len(unread) == (4 if job is half_other_job else 1)
         assert str(len(plan.layers) - len(unread)) in caveat.message
+
+
+# What only full TensorRT does, against its words
+
+
+@pytest.mark.parametrize(
+    ("errors", "kind", "asked", "words"),
+    [
+        (
+            ["Error Code 2: OutOfMemory (Requested size was 77 bytes.)"],
+            WorkspaceTooSmall,
+            77,
+            "77",
+        ),
+        (
+            ["Could not find any implementation for node conv due to insufficient workspace."],
+            WorkspaceTooSmall,
+            None,
+            "too small for m.onnx, 5 are allowed",
+        ),
+        (
+            ["noise", "no tactics to implement the operation within workspace limit"],
+            WorkspaceTooSmall,
+            None,
+            "too small",
+        ),
+        (
+            ["f: Error Code 4: API Usage Error (x: no. In f at /_src/a.cpp:3)"],
+            BuildError,
+            0,
+            "x: no.",
+        ),
+        (["Something else\nand more"], BuildError, 0, "build m.onnx: Something else."),
+        ([], BuildError, 0, "it gives no reason"),
+    ],
+)
+def test_the_words_of_a_failed_build_become_its_reason(errors, kind, asked, words):
+    log = Log()
+    for text in errors:
+        log.take("ERROR", text)
+    error = builder._failure(log, "m.onnx", BuildConfig(backend="tensorrt", workspace_bytes=5))
+    assert type(error) is kind
+    assert words in error.message
+    assert error.hint
+    assert error.details == "\n".join(errors)
+    if kind is WorkspaceTooSmall:
+        assert error.asked_bytes == asked
+
+
+class Timings:
+    """A builder config that takes or refuses the timings of earlier builds."""
+
+    def __init__(self, log, *, makes=True, takes=True, says=""):
+        self.log, self.makes, self.takes, self.says = log, makes, takes, says
+        self.cache = None
+
+    def create_timing_cache(self, data):
+        if data and self.says:
+            self.log.take("WARNING", self.says)
+        return data if self.makes or not data else None
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        assert ignore_mismatch is False, "timings of another GPU must not be taken"
+        if cache and not self.takes:
+            return False
+        self.cache = cache
+        return True
+
+
+@pytest.mark.parametrize(
+    ("known", "behaviour", "expected", "used"),
+    [
+        (None, {}, True, b""),
+        (b"old", {}, True, b"old"),
+        (b"old", {"takes": False}, False, b""),
+        (b"old", {"makes": False}, False, b""),
+        (b"old", {"says": "The timing cache is damaged and was not read."}, False, b""),
+        (b"old", {"says": "Something else."}, True, b"old"),
+    ],
+)
+def test_timings_of_another_machine_are_refused_and_the_build_goes_on(
+    known, behaviour, expected, used, tmp_path
+):
+    if known is not None:
+        (tmp_path / TIMING_CACHE).write_bytes(known)
+    log = Log()
+    settings = Timings(log, **behaviour)
+    config = BuildConfig(backend="tensorrt")
+    found = builder._load_timing_cache("tensorrt", config, settings, tmp_path, log)
+    assert found is expected
+    assert settings.cache == used
+
+
+def test_timings_are_not_kept_where_nothing_is_timed_or_nobody_wants_it(tmp_path):
+    log = Log()
+    settings = Timings(log)
+    for name, kept in (("tensorrt_rtx", True), ("tensorrt", False)):
+        config = BuildConfig(backend=name, timing_cache=kept)
+        assert builder._load_timing_cache(name, config, settings, tmp_path, log) is None
+        assert settings.cache is None

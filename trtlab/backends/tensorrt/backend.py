@@ -12,6 +12,7 @@ from trtlab.backends.base import (
     Ability,
     BackendStatus,
     Built,
+    Defined,
     Engine,
     Feeds,
     LayerTimes,
@@ -23,7 +24,6 @@ from trtlab.backends.tensorrt.builder import load_plugins
 from trtlab.backends.tensorrt.module import import_trt, make_log, why_not_run
 from trtlab.environment import gpu_state
 from trtlab.errors import BackendUnavailableError
-from trtlab.model.types import Tensor
 from trtlab.record import BuilderMessage
 from trtlab.spec import BuildConfig, RunConfig
 from trtlab.worker import Progress
@@ -97,13 +97,14 @@ class Backend:
             )
         trt = import_trt(self.name)
         for library in config.plugin_libraries:
-            load_plugins(trt.get_plugin_registry(), library)
+            # The verbs let only plans through that this store built with these libraries.
+            load_plugins(trt.get_plugin_registry(), library, make_log(trt))
         return trt
 
     def rejections(self, model: Path, progress: Progress) -> tuple[Rejection, ...]:
         """Return what the parser says against the model."""
         return builder.rejections(self.name, model, progress)
 
-    def network_tensors(self, source: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Return inputs and outputs of the network that a function defines."""
+    def network_tensors(self, source: str) -> Defined:
+        """Return what a network function defines."""
         return builder.network_tensors(self.name, source)

@@ -6,13 +6,15 @@ clamps, ignores, or fails after minutes.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
-from trtlab.backends.base import TIMING_CACHE, Built, Rejection
+from trtlab.backends.base import TIMING_CACHE, Built, Defined, Rejection
 from trtlab.backends.tensorrt import bindings as api
 from trtlab.backends.tensorrt.engine import inspector_text
 from trtlab.backends.tensorrt.module import Log, import_trt, make_log, why_not_run
@@ -60,11 +62,11 @@ def build(
     builder = trt.Builder(log.logger)
     settings = _checked(trt, name, builder, config, log)
     for library in config.plugin_libraries:
-        load_plugins(builder.get_plugin_registry(), library)
+        load_plugins(builder.get_plugin_registry(), library, log)
     begin = time.perf_counter()
     network = _network(trt, builder)
     if is_network:
-        kept = _call_network_function(trt, network, model.read_text())
+        kept = _call_network_function(trt, network, model.read_text(), log)
     else:
         kept = _parse(trt, network, log, model, progress)
     _check_network(network, config)
@@ -98,7 +100,7 @@ def build(
     return Built(str(file), seconds, layers, log.memory, tuple(log.messages), tuple(doubts), saved)
 
 
-def load_plugins(registry: api.PluginRegistry, library: str) -> None:
+def load_plugins(registry: api.PluginRegistry, library: str, log: Log) -> None:
     """Load a shared library with plugins, which runs its code.
 
     Raises:
@@ -108,6 +110,7 @@ def load_plugins(registry: api.PluginRegistry, library: str) -> None:
         raise BuildError(
             f"The plugin library {Path(library).name} cannot be loaded.",
             hint="It must be a shared library, built for this TensorRT and this machine.",
+            details="\n".join(log.errors()),
         )
 
 
@@ -123,20 +126,32 @@ def rejections(name: str, model: Path, progress: Progress) -> tuple[Rejection, .
     return () if parsed else _rejections(parser, log)
 
 
-def network_tensors(name: str, source: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Run a network function and return the inputs and outputs of what it defined."""
+def network_tensors(name: str, source: str) -> Defined:
+    """Run a network function; return inputs, outputs and layers of what it defined."""
     trt = import_trt(name)
-    builder = trt.Builder(make_log(trt).logger)
+    log = make_log(trt)
+    builder = trt.Builder(log.logger)
     network = _network(trt, builder)
-    _call_network_function(trt, network, source)
-    inputs = [network.get_input(i) for i in range(network.num_inputs)]
-    outputs = [network.get_output(i) for i in range(network.num_outputs)]
-    if not outputs:
+    kept = _call_network_function(trt, network, source, log)
+    if network.num_outputs == 0:
         raise BuildError(
             "The network function marked no output.",
             hint="End it with network.mark_output(tensor).",
         )
-    return tuple(map(_tensor, inputs)), tuple(map(_tensor, outputs))
+    try:
+        inputs = tuple(_tensor(network.get_input(i)) for i in range(network.num_inputs))
+        outputs = tuple(_tensor(network.get_output(i)) for i in range(network.num_outputs))
+        layers = [network.get_layer(i) for i in range(network.num_layers)]
+        names = tuple(f"{layer.type.name} {layer.name}" for layer in layers)
+    except RuntimeError as error:  # pybind's, when a layer that was added is not sound
+        said = log.errors()
+        raise BuildError(
+            f"The network function defined no sound network: {error}",
+            hint=f"TensorRT says: {said[0]}" if said else "",
+            details="\n".join(said),
+        ) from error
+    del kept
+    return Defined(inputs, outputs, names)
 
 
 # Settings
@@ -152,6 +167,7 @@ def _checked(
         UnsupportedError, BackendUnavailableError: this TensorRT or machine cannot do it.
     """
     settings = builder.create_builder_config()
+    before = {m.text for m in log.messages}
     gpu = gpu_state()
     _set_target(trt, name, settings, config)
     if config.optimization_level is not None:
@@ -194,10 +210,14 @@ def _checked(
     settings.profiling_verbosity = _named(
         trt, "ProfilingVerbosity", config.profiling_verbosity, "profiling verbosity"
     )
-    # TensorRT-RTX takes some settings and only says in its log that they do nothing.
-    ignored = [w.text for w in log.messages if "is unsupported in" in w.text]
-    if ignored:
-        raise UnsupportedError(f"{name} ignores a setting: {ignored[0]}", hint="Leave it out.")
+    # TensorRT takes some settings and says only in its log that it does not.
+    refused = [m.text for m in log.messages if m.severity != "info" and m.text not in before]
+    if refused:
+        raise UnsupportedError(
+            f"{name} refuses a setting: {refused[0]}",
+            hint="Leave it out, or look its conditions up in TensorRT's documentation.",
+            details="\n".join(refused),
+        )
     return settings
 
 
@@ -328,7 +348,11 @@ def _rejections(parser: api.OnnxParser, log: Log) -> tuple[Rejection, ...]:
         error = parser.get_error(index)
         code, text = error.code().name, error.desc()
         reason, hint = _REASONS.get(code, (_first_line(text), "Export the model again."))
-        if _PLUGIN in text:
+        if error.node() < 0 and code in ("UNSUPPORTED_NODE", "INVALID_NODE") and text.strip():
+            # About the whole model, such as an input of a type that it does not have.
+            reason = _first_line(text).rstrip(".")
+            hint = "Export the model again, with types and files that TensorRT takes."
+        elif _PLUGIN in text:
             reason = "it does not know this operator, and no plugin provides it"
             hint = "Name the plugin's library with plugin_libraries (--plugin)."
         elif usage := _USAGE.search(text):
@@ -360,6 +384,13 @@ def _check_network(network: api.Network, config: BuildConfig) -> None:
     """Refuse what the builder would only find at its end, or never."""
     if network.num_outputs == 0:
         raise ParseError("The network has no outputs.", hint="Export the model with outputs.")
+    for i in range(network.num_inputs):
+        if network.get_input(i).is_shape_tensor:
+            raise UnsupportedError(
+                f"Input {network.get_input(i).name!r} holds a shape: its values decide the sizes "
+                "of other tensors, and trtlab cannot give TensorRT a range for them yet.",
+                hint="Export the model with that shape fixed.",
+            )
     declared = {name for profile in config.profiles for name in profile}
     for i in range(network.num_inputs):
         tensor = network.get_input(i)
@@ -397,17 +428,22 @@ def _add_profile(
         )
 
 
-def _call_network_function(trt: api.Module, network: api.Network, source: str) -> Any:
+def _call_network_function(trt: api.Module, network: api.Network, source: str, log: Log) -> Any:
     """Define a network by the caller's function; returns what it returns, to be kept alive."""
+    (definition,) = ast.parse(source).body
     scope: dict[str, Any] = {"__name__": "trtlab_network"}
-    exec(compile(source, "<network function>", "exec"), scope)
-    function = next(value for key, value in scope.items() if callable(value) and key[0] != "_")
     try:
-        return function(trt, network)
+        exec(compile(source, "<network function>", "exec"), scope)
+        return scope[getattr(definition, "name", "")](trt, network)
     except Exception as error:
+        place = [f for f in traceback.extract_tb(error.__traceback__) if "<network" in f.filename]
+        where = f" in line {place[-1].lineno}" if place else ""
+        said = log.errors()
         raise BuildError(
-            f"The network function failed: {type(error).__name__}: {error}",
-            hint="It gets the module and an empty network, and must import what it uses itself.",
+            f"The network function failed{where}: {type(error).__name__}: {error}",
+            hint="It gets the module and an empty network, and must import what it uses itself."
+            + (f" TensorRT says: {said[0]}" if said else ""),
+            details="\n".join(said),
         ) from error
 
 
@@ -449,8 +485,8 @@ def _load_timing_cache(
 def _failure(log: Log, model: str, config: BuildConfig) -> BuildError:
     errors = log.errors()
     text = "\n".join(errors)
-    if _TOO_SMALL.search(text):
-        limit = config.workspace_bytes
+    limit = config.workspace_bytes
+    if _TOO_SMALL.search(text) and (limit is not None or "workspace" in text.lower()):
         found = WorkspaceTooSmall("", details=text)
         size = found.asked_bytes
         asked = "" if size is None else f": {size:,} bytes were asked for"

@@ -23,7 +23,7 @@ from trtlab.backends.tensorrt.execution import Execution
 from trtlab.backends.tensorrt.module import Log
 from trtlab.backends.tensorrt.queries import Clock
 from trtlab.codec import Int64Array
-from trtlab.device import Gpu, open_gpu
+from trtlab.device import Gpu, cuda_errors, open_gpu
 from trtlab.errors import ExecutionError, PlanError
 from trtlab.record import LayerTiming
 from trtlab.spec import Caveat, RunConfig
@@ -110,10 +110,6 @@ class Engine:
         """Run once and return the outputs by name."""
         return self._execution(feeds).outputs()
 
-    def inspector_text(self, feeds: Feeds) -> str:
-        """Return what TensorRT tells of the layers at these shapes, as JSON text."""
-        return inspector_text(self._trt, self._engine, self._execution(feeds).context)
-
     def profiled(self, feeds: Feeds, profiler: bindings.Profiler) -> Execution:
         """Return a context of its own whose runs can be reported to ``profiler``."""
         return self._execution(feeds, profiler=profiler)
@@ -145,7 +141,6 @@ def load(
     plan: Path,
     run: RunConfig,
     *,
-    weight_streaming_budget: int | None = None,
     clock: Clock = time.perf_counter_ns,
 ) -> Iterator[Engine]:
     """Load a plan that the caller trusts (see above) on the GPU that CUDA shows first.
@@ -155,8 +150,6 @@ def load(
         log: Its log; the engine's messages go there.
         plan: The file.
         run: Streams, CUDA graph and transfers.
-        weight_streaming_budget: Bytes of weights that may lie on the GPU, for a plan that was
-            built with ``WEIGHT_STREAMING``.
         clock: The host's clock in nanoseconds.
 
     Raises:
@@ -166,12 +159,10 @@ def load(
     gpu = open_gpu()
     runtime = trt.Runtime(log.logger)
     engine = _deserialized(trt, log, runtime, plan)
-    if weight_streaming_budget is not None:
-        # It cannot be changed once there is a context.
-        engine.weight_streaming_budget_v2 = weight_streaming_budget
     made = Engine(trt, log, gpu, engine, run, clock)
     try:
-        yield made
+        with cuda_errors("Running the engine", gpu):
+            yield made
     finally:
         # Contexts first, then the engine, then the runtime that made it.
         made.close()
@@ -215,15 +206,9 @@ def layer_times(
     return LayerTimes("gpu", timings, runs_ns, None, None, _aux_caveat(streams))
 
 
-def inspector_text(
-    trt: bindings.Module,
-    engine: bindings.Engine,
-    context: bindings.ExecutionContext | None = None,
-) -> str:
+def inspector_text(trt: bindings.Module, engine: bindings.Engine) -> str:
     """Return ``IEngineInspector``'s JSON text; without a context dynamic shapes stay open."""
     inspector = engine.create_engine_inspector()
-    if context is not None:
-        inspector.execution_context = context
     return inspector.get_engine_information(trt.LayerInformationFormat.JSON)
 
 

@@ -11,7 +11,7 @@ import sys
 from typing import cast
 
 from trtlab.backends.tensorrt import bindings as api
-from trtlab.environment import GpuState
+from trtlab.environment import GpuState, gpu_state
 from trtlab.errors import BackendUnavailableError
 from trtlab.formats.layer_dump import BEGINNINGS
 from trtlab.record import BuilderMemory, BuilderMessage, Severity
@@ -19,42 +19,62 @@ from trtlab.record import BuilderMemory, BuilderMessage, Severity
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
 """The extra of this project that installs each module."""
 
-OLDEST_RTX_GPU = (7, 5)
-RTX_REFUSES = {(9, 0): "Hopper", (10, 0): "Blackwell for data centres", (10, 3): "Blackwell Ultra"}
-"""Compute capabilities that TensorRT-RTX has no kernels for. 9.0 is from its own message on an
-H200 (``Supported compute capabilities: 8.0 8.6 8.9 12.0 12.1 >12.0``); 10.x is in no list of
-its ``ComputeCapability``."""
+_RTX_GPUS = ((7, 5), (8, 0), (8, 6), (8, 9))
+_RTX_FROM = (12, 0)
+"""Compute capabilities that TensorRT-RTX has kernels for: the names in its ``ComputeCapability``,
+and what it says on an H200, which it refuses (``Supported compute capabilities: 8.0 8.6 8.9 12.0
+12.1 >12.0``)."""
 
 
 def import_trt(name: str) -> api.Module:
-    """Return the module ``tensorrt`` or ``tensorrt_rtx``.
+    """Return the module ``tensorrt`` or ``tensorrt_rtx``, ready to build.
 
     Raises:
-        BackendUnavailableError: it is not installed, or its libraries cannot be loaded.
+        BackendUnavailableError: it is not installed, its libraries cannot be loaded, or it makes
+            no builder; says which.
     """
-    hint = f"pip install -e '.[{EXTRAS[name]}]'"
+    again = f"Install it again: pip install -e '.[{EXTRAS[name]}]'"
     try:
         trt = cast("api.Module", importlib.import_module(name))
-        trt.Builder(make_log(trt).logger)
     except ModuleNotFoundError as error:
-        if sys.platform == "darwin":
-            raise BackendUnavailableError(
-                f"{name} has no package for macOS.", hint="Use Linux or Windows, or onnxruntime."
-            ) from error
-        raise BackendUnavailableError(f"{name} is not installed.", hint=hint) from error
-    except (ImportError, OSError) as error:
-        # The name of the missing library is in the message.
+        if error.name == name:
+            raise _missing(name) from error
         raise BackendUnavailableError(
-            f"{name} is installed, but its libraries cannot be loaded: {error}.",
-            hint=f"Install it again: {hint}",
+            f"{name} is installed, but its part {error.name} is not.", hint=again
         ) from error
-    except TypeError as error:
-        # pybind's word for a factory that returned NULL: bindings without working libraries.
+    except Exception as error:
+        # The name of a library that is missing is in the message.
         raise BackendUnavailableError(
-            f"{name} is installed, but makes no builder: {error}.",
-            hint=f"Install it again: {hint}; bindings and libraries must be of one version.",
+            f"{name} is installed, but cannot be loaded: {error}.", hint=again
         ) from error
+    log = make_log(trt)
+    try:
+        trt.Builder(log.logger)
+    except Exception as error:
+        # pybind's TypeError for a factory that returned NULL.
+        said = "".join(f" It says: {text}" for text in log.errors()[:1])
+        reason = gpu_state().reason
+        raise BackendUnavailableError(
+            f"{name} makes no builder: {error}.{said}",
+            hint=f"Full TensorRT needs a GPU to build: {reason}."
+            if name == "tensorrt" and reason
+            else f"{again}; bindings and libraries must be of one version.",
+        ) from error
+    # The parser and plans look for TensorRT's own plugins in the registry.
+    trt.init_libnvinfer_plugins(log.logger, "")
     return trt
+
+
+def _missing(name: str) -> BackendUnavailableError:
+    reason, hint = why_missing(name)
+    return BackendUnavailableError(reason, hint=hint)
+
+
+def why_missing(name: str) -> tuple[str, str]:
+    """Return that a module is not installed, and what would help on this platform."""
+    if sys.platform == "darwin":
+        return f"{name} has no package for macOS.", "Use Linux or Windows, or onnxruntime."
+    return f"{name} is not installed.", f"pip install -e '.[{EXTRAS[name]}]'"
 
 
 def why_not_run(name: str, gpu: GpuState) -> tuple[str, str]:
@@ -63,7 +83,7 @@ def why_not_run(name: str, gpu: GpuState) -> tuple[str, str]:
         reason = f"{gpu.reason[:1].upper()}{gpu.reason[1:]}."
         return reason, "Run it on a machine with an NVIDIA GPU."
     capability = gpu.compute_capability or (0, 0)
-    if name == "tensorrt_rtx" and (capability in RTX_REFUSES or capability < OLDEST_RTX_GPU):
+    if name == "tensorrt_rtx" and capability not in _RTX_GPUS and capability < _RTX_FROM:
         text = f"{capability[0]}.{capability[1]}"
         return (
             f"TensorRT-RTX does not support this GPU's compute capability {text}.",
@@ -93,11 +113,6 @@ HARMLESS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "warning",
         re.compile(r"getHardwareCompatibilityLevel\(\) is unsupported in TensorRT-RTX\."),
-    ),
-    # Without a driver, any real error is followed by this one about asking CUDA for its error.
-    (
-        "error",
-        re.compile(r"\[checkMacros\.cpp::catchCudaError::\d+\] Error Code 1: Cuda Runtime \(.*"),
     ),
     # The parser's header repeats what the model's record says, with a path of this machine.
     ("info", re.compile("|".join(_HEADER))),
@@ -142,7 +157,9 @@ class Log:
             # Said once for each graph that is built; the engine needs the largest.
             name = _MEMORY[line[1]]
             self._memory[name] = max(int(line[2]), self._memory.get(name, 0))
-        if len(self.messages) < _MOST_MESSAGES and not _is_harmless(kept, text):
+        # Errors are few and must not be crowded out; a warning can be said for every node.
+        room = kept in ("error", "internal-error") or len(self.messages) < _MOST_MESSAGES
+        if room and not _is_harmless(kept, text):
             self.messages.append(BuilderMessage(kept, text[:_LONGEST_MESSAGE]))
 
     @property
@@ -155,7 +172,16 @@ class Log:
         return [m.text for m in self.messages if m.severity in ("error", "internal-error")]
 
 
+_NO_DRIVER = re.compile(
+    r"\[\w+\.cpp::\w+::\d+\] Error Code 1: Cuda Runtime \(In \w+ at .*"
+    r"\(cudaError 35: CUDA driver version is insufficient for CUDA runtime version\)\)"
+)
+"""Follows every real error where there is no GPU: TensorRT then asks CUDA for an error too."""
+
+
 def _is_harmless(severity: Severity, text: str) -> bool:
+    if severity == "error" and _NO_DRIVER.fullmatch(text):
+        return not gpu_state().usable  # with one, it is the reason for what fails
     return any(severity == s and pattern.fullmatch(text) for s, pattern in HARMLESS)
 
 
