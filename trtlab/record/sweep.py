@@ -14,6 +14,7 @@ from trtlab.record.measurement import Measurement
 from trtlab.record.plan import Plan
 from trtlab.spec import BuildConfig, RunConfig
 from trtlab.units import (
+    text_from_bytes,
     text_from_latency,
     text_from_number,
 )
@@ -39,6 +40,7 @@ class Point:
         m = self.measurement
         ms = m.median_interval_ms if m else None
         rate = m.throughput_interval if m else None
+        planned = self.plan.memory if self.plan else None
         return {
             "model": self.model.name,
             "precision": self.model.recipe,
@@ -65,6 +67,11 @@ class Point:
             "activations_bytes": m.memory.activations if m else None,
             "io_bytes": m.memory.io if m else None,
             "rest_bytes": m.memory.rest if m else None,
+            "builder_activation_bytes": planned.activation if planned else None,
+            "builder_weights_bytes": planned.weights if planned else None,
+            "layers": None
+            if self.plan is None or self.plan.layers is None
+            else len(self.plan.layers),
             "plan_bytes": self.plan.plan_bytes if self.plan else None,
             "build_seconds": self.plan.build_seconds if self.plan else None,
             "top1": None,
@@ -98,6 +105,11 @@ class SweepResult(Shown):
             elif point.failure is not None:
                 label = f"{point.model.name}, batch {point.run.batch}"
                 lines.append((label, f"failed: {point.failure.message}"))
+            elif point.plan is not None:
+                planned = point.plan.memory
+                size = text_from_bytes(planned.activation if planned else None)
+                label = f"{point.model.name} for {point.build.target_text}"
+                lines.append((label, f"built, not run; activations to come {size} (builder)"))
         return lines
 
     @property

@@ -294,17 +294,13 @@ class ExecutionContext(Protocol):
 
 
 class EngineInspector(Protocol):
-    """Describes the layers of an engine; without a context dynamic shapes stay open."""
-
-    execution_context: ExecutionContext
+    """Describes the layers of an engine; as it is used here, dynamic shapes stay open."""
 
     def get_engine_information(self, format: LayerInformationFormat) -> str: ...
 
 
 class Engine(Protocol):
     """A plan that was loaded; must outlive its contexts."""
-
-    weight_streaming_budget_v2: int
 
     @property
     def num_io_tensors(self) -> int: ...

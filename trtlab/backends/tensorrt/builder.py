@@ -281,7 +281,7 @@ def _set_dla(
 def _named(trt: api.Module, enum: str, name: str, what: str, *, lower: bool = False) -> Any:
     """Return the member of an enum of TensorRT by its name; integers differ between versions."""
     kind = getattr(trt, enum)
-    members = sorted(getattr(kind, "__members__", ()))
+    members = sorted(getattr(kind, "__members__", ()), key=lambda m: (len(m) * lower, m))
     if name not in members:
         shown = [m.lower() if lower else m for m in members if m != "NONE" or not lower]
         close = difflib.get_close_matches(name.lower() if lower else name, shown, n=1)
