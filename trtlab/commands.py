@@ -95,9 +95,11 @@ def _inspect(options: argparse.Namespace) -> Answer:
 
 
 def _build(options: argparse.Namespace) -> Answer:
+    from trtlab.store import Store
     from trtlab.verbs.build import build
     from trtlab.views.tables import plan_table
 
+    target = _target(options.output)
     with progress_line() as progress:
         plan = build(
             _model(options, progress),
@@ -107,7 +109,21 @@ def _build(options: argparse.Namespace) -> Answer:
             **_build_settings(options),
         )
     layers = f"\n\n{plan_table(plan).text()}" if options.layers else ""
-    return Answer({"schema_version": 1, **_plan_data(plan)}, repr(plan) + layers)
+    file = Store().plan_path(plan.hash)
+    error = _error_of(lambda: _copied(file, target)) if target else None
+    text = f"{plan!r}\n{'file':<26}{_text(target or file)}{layers}"
+    data = {"schema_version": 1, **_plan_data(plan), "plan_path": _text(file)}
+    return Answer(data, text, 0, error)
+
+
+def _copied(source: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise StoreError(
+            f"The plan was not written to {target}: {error.strerror}.",
+            hint="Choose another place; the store has the plan.",
+        ) from error
 
 
 def _plan_data(plan: Plan) -> dict[str, Any]:
@@ -497,12 +513,15 @@ def _model(options: argparse.Namespace, progress: Progress) -> Any:
 
 def _built(options: argparse.Namespace, progress: Progress) -> Plan:
     """Build what is then run: for just these shapes, by a backend that can run it here."""
+    from trtlab.backends.base import NAMES
     from trtlab.spec import TENSORRT
     from trtlab.verbs.build import build
     from trtlab.verbs.choose import backend_for
 
     settings = _build_settings(options)
-    settings["backend"] = settings["backend"] or backend_for("run")
+    if settings["backend"] is None:
+        only = options.target or options.workspace or options.flag
+        settings["backend"] = backend_for("run", TENSORRT if only else NAMES)
     if settings["backend"] in TENSORRT:
         settings |= {"batch": options.batch, "shapes": _shapes(options)}
     return build(_model(options, progress), progress=progress, **settings)
@@ -613,6 +632,7 @@ def parser() -> argparse.ArgumentParser:
     _build_arguments(command)
     _range_arguments(command)
     command.add_argument("--layers", action="store_true", help="also list the plan's layers")
+    command.add_argument("-o", "--output", metavar="FILE", help="also write the plan there")
     command = add("bench", _bench, "measure latency, throughput and memory")
     _model_arguments(command)
     _build_arguments(command)
@@ -693,7 +713,9 @@ def _build_arguments(command: argparse.ArgumentParser) -> None:
         help=f"TensorRT: 0 to 5; ONNX Runtime: {', '.join(OPTIMIZATION_LEVELS)}",
     )  # fmt: skip
     _provider_argument(command)
-    tensorrt = command.add_argument_group("TensorRT", "names are TensorRT's own")
+    tensorrt = command.add_argument_group(
+        "TensorRT", "Names are TensorRT's own; a wrong one gets a list of the right ones."
+    )
     add = tensorrt.add_argument
     add("--target", metavar="sm89,…", help="GPUs to build for; default: the one here, else sm89")
     add("--workspace", metavar="SIZE", help="limit of the workspace, as in 256MiB")
@@ -706,7 +728,13 @@ def _build_arguments(command: argparse.ArgumentParser) -> None:
     add("--hardware-compatibility", metavar="LEVEL", help="such as AMPERE_PLUS")
     add("--dla-core", metavar="N", type=int, help="DLA core to use, with the GPU for the rest")
     add("--aux-streams", metavar="N", type=int, help="most streams beside the main one")
-    add("--plugin", metavar="FILE", action="append", default=[], help="library to load: runs it")
+    add(
+        "--plugin",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="shared library with plugins; loading it runs its code",
+    )
     add("--no-timing-cache", dest="timing_cache", action="store_false", help="keep no timings")
     add("--verbosity", choices=VERBOSITIES, default="DETAILED", help="what the plan tells")
 
@@ -715,7 +743,9 @@ def _range_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch", metavar="1,8,32", help="batch: smallest, optimal, largest")
     _shapes_argument(command)
     for name in ("min", "opt", "max"):
-        command.add_argument(f"--{name}-shapes", metavar="x:8x3x224x224,…")
+        command.add_argument(
+            f"--{name}-shapes", metavar="x:8x3x224x224,…", help="of a range: give all three"
+        )
 
 
 def _provider_argument(command: argparse.ArgumentParser) -> None:

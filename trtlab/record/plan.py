@@ -199,6 +199,8 @@ class Plan(Shown):
         streams = "" if not self.streams or self.streams < 2 else f" on {self.streams} streams"
         types = Counter(layer.type for layer in self.layers if layer.type)
         most = ", ".join(f"{n} {kind}" for kind, n in types.most_common(6))
+        others = types.total() - sum(n for _, n in types.most_common(6))
+        most += f", {others} of other types" if others else ""
         return f"{len(self.layers)}{streams} (builder)" + (f": {most}" if most else "")
 
     def _memory_rows(self) -> list[tuple[str, str]]:

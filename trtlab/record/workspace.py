@@ -108,6 +108,7 @@ class WorkspaceCurve(Shown):
                 f"for {self.config.target_text}, {len(self.points)} builds",
             ),
             ("smallest limit that builds", self._smallest_text()),
+            *self._asked_rows(),
             ("what a larger limit changes", self._change_text()),
             ("memory to come", self._memory_text()),
             ("latency", self._latency_text()),
@@ -121,9 +122,26 @@ class WorkspaceCurve(Shown):
         text = f"{text_from_bytes(self.smallest_bytes)} (builder)"
         if self.failing_bytes is None:
             return f"{text}, the smallest tried; none failed"
-        failed = next(p for p in self.points if p.limit_bytes == self.failing_bytes)
-        asked = f", asking for {failed.asked_bytes:,} bytes" if failed.asked_bytes else ""
-        return f"{text}; {text_from_bytes(self.failing_bytes)} fails{asked}"
+        return f"{text}; {text_from_bytes(self.failing_bytes)} fails"
+
+    @property
+    def beyond_limit_bytes(self) -> int | None:
+        """By how much what the builder named exceeds the limit, where that is always the same.
+
+        Then the number says what was allowed, not what is needed.
+        """
+        found = {
+            p.asked_bytes - p.limit_bytes
+            for p in self.points
+            if p.asked_bytes is not None and p.limit_bytes is not None
+        }
+        return found.pop() if len(found) == 1 else None
+
+    def _asked_rows(self) -> list[tuple[str, str]]:
+        if self.beyond_limit_bytes is None:
+            return []
+        beyond = text_from_bytes(self.beyond_limit_bytes)
+        return [("bytes named on failure", f"always the limit plus {beyond}: no hint at the need")]
 
     def _change_text(self) -> str:
         count = len(self.built)

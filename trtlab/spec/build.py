@@ -142,7 +142,8 @@ class BuildConfig:
         for target in self.target:
             if not _TARGET.fullmatch(target):
                 raise SpecError(
-                    f"{target!r} is no target.", hint="Write sm80, sm86, sm89, sm120 or current."
+                    f"{target!r} is no target.",
+                    hint="Write sm89 or another compute capability, or current.",
                 )
         if "current" in self.target and len(self.target) > 1:
             raise SpecError(
@@ -251,8 +252,8 @@ def _batched(tensor: Tensor, axis: str | None, batch: tuple[int, int, int]) -> S
         raise SpecError(
             f"Input {tensor.name!r} {what} has axes without a size"
             + (f": {', '.join('?' if d is None else str(d) for d in others)}." if others else "."),
-            hint=f"Give its shapes, as in --min-shapes {tensor.name}:1x3x224x224 with "
-            "--opt-shapes and --max-shapes.",
+            hint=f"Give its shapes, as in --min-shapes {tensor.name}:{_example(tensor)} with "
+            "--opt-shapes and --max-shapes, or one size with --shapes.",
         )
     smallest, best, largest = (
         tuple(d if isinstance(d, int) else size for d in tensor.shape) for size in batch
@@ -260,6 +261,13 @@ def _batched(tensor: Tensor, axis: str | None, batch: tuple[int, int, int]) -> S
     found = ShapeRange(smallest, best, largest)
     _check_range(tensor.name, found)
     return found
+
+
+def _example(tensor: Tensor) -> str:
+    """Return a shape that would fit, as the command line takes it."""
+    if tensor.shape is None:
+        return "1x3x224x224"
+    return "x".join(str(d) if isinstance(d, int) else "1" for d in tensor.shape) or "1"
 
 
 def _check_fits(tensor: Tensor, given: ShapeRange) -> None:

@@ -371,17 +371,21 @@ def _workspace(curve: WorkspaceCurve, theme: Theme) -> go.Figure:
             hovertext=[_limit_hover(p) for p in built],
             hoverinfo="text",
         )
-    if failed:
-        fig.add_scatter(
-            name="fails: bytes asked for (builder)",
-            x=[_mebibytes(p.limit_bytes) for p in failed],
-            # Where it did not say what it asked for, the mark stands on the axis.
-            y=[_mebibytes(p.asked_bytes) or 0 for p in failed],
-            mode="markers",
-            marker={"symbol": "x-thin", "size": 11, "line": {"width": 2, "color": tokens.bad}},
-            hovertext=[_limit_hover(p) for p in failed],
-            hoverinfo="text",
-        )
+    # A failure that named no number has no height: its mark stands on the axis and says so.
+    for name, symbol, some in (
+        ("fails: bytes named (builder)", "x-thin", [p for p in failed if p.asked_bytes]),
+        ("fails, no bytes named", "line-ns", [p for p in failed if not p.asked_bytes]),
+    ):
+        if some:
+            fig.add_scatter(
+                name=name,
+                x=[_mebibytes(p.limit_bytes) for p in some],
+                y=[_mebibytes(p.asked_bytes) or 0 for p in some],
+                mode="markers",
+                marker={"symbol": symbol, "size": 11, "line": {"width": 2, "color": tokens.bad}},
+                hovertext=[_limit_hover(p) for p in some],
+                hoverinfo="text",
+            )
     smallest = _mebibytes(curve.smallest_bytes)
     if smallest is not None and failed:
         mark = {"color": tokens.line2, "dash": "dash", "width": 1}

@@ -125,7 +125,7 @@ def plan_table(plan: Plan) -> Table:
             layer.name,
             layer.type,
             N_A if layer.stream is None else str(layer.stream),
-            ", ".join(layer.nodes) or "none",
+            _short_list(layer.nodes) or "none",
             ", ".join(_output_text(t) for t in layer.outputs),
         )
         for layer in plan.layers or ()
@@ -148,8 +148,16 @@ def workspace_table(curve: WorkspaceCurve) -> Table:
         )
         for p in curve.points
     )
-    heads = ("Limit", "Outcome", "Asked for, B", "Activations", "Plan", "Layers", "Changed", "p50")
+    heads = ("Limit", "Outcome", "Named, B", "Activations", "Plan", "Layers", "Changed", "p50")
     return Table(heads, rows, frozenset(set(range(len(heads))) - {1}))
+
+
+def _short_list(names: Sequence[str], most: int = 60) -> str:
+    """Name as many as fit, and say how many more there are."""
+    text = ", ".join(names)
+    if len(text) <= most or len(names) < 2:
+        return text
+    return f"{names[0]} and {len(names) - 1} more"
 
 
 def _output_text(tensor: LayerTensor) -> str:

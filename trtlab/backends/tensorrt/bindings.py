@@ -294,7 +294,7 @@ class ExecutionContext(Protocol):
 
 
 class EngineInspector(Protocol):
-    """Describes the layers of an engine; as it is used here, dynamic shapes stay open."""
+    """Describes the layers of an engine; without a context, as here, dynamic shapes stay open."""
 
     def get_engine_information(self, format: LayerInformationFormat) -> str: ...
 

@@ -489,11 +489,13 @@ def _failure(log: Log, model: str, config: BuildConfig) -> BuildError:
     if _TOO_SMALL.search(text) and (limit is not None or "workspace" in text.lower()):
         found = WorkspaceTooSmall("", details=text)
         size = found.asked_bytes
-        asked = "" if size is None else f": {size:,} bytes were asked for"
+        asked = "" if size is None else f": TensorRT names {size:,} bytes"
         return WorkspaceTooSmall(
             f"The workspace is too small for {model}{asked}"
-            + ("." if limit is None else f", {limit:,} are allowed."),
-            hint="Raise the workspace; trtlab workspace finds the smallest that builds.",
+            + ("." if limit is None else f", {limit:,} bytes are allowed."),
+            # Seen with TensorRT-RTX 1.7.1 at every limit: allowing what it names does not help.
+            hint="Raise the workspace; trtlab workspace finds the smallest that builds."
+            + ("" if size is None else " The number named is the limit plus the weights."),
             details=text,
         )
     first = _USAGE.search(errors[0]) if errors else None
@@ -542,7 +544,7 @@ def _layers(read: LayersRead, told: bool) -> tuple[tuple[EngineLayer, ...] | Non
         return read.layers, [
             Caveat(
                 "layers-unread",
-                "The plan was built to tell only names of its layers.",
+                "The plan was built to tell no more than names of its layers.",
                 "Build it with profiling verbosity DETAILED.",
             )
         ]
