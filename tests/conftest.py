@@ -1,5 +1,7 @@
 """Every test has a store of its own and leaves no worker process behind."""
 
+import importlib.util
+import os
 from pathlib import Path
 
 import psutil
@@ -44,3 +46,19 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip("no folder shared/data beside the checkout: recorded engines are not there")
     return folder
+
+
+@pytest.fixture(scope="session")
+def rtx() -> str:
+    """TensorRT-RTX, which builds engines without a GPU: its module's name.
+
+    Skips where there is none, or fails if TRTLAB_REQUIRE asks for it. Not the module itself:
+    whoever imports it loads a hundred megabytes into this process.
+    """
+    name = "tensorrt_rtx"
+    if importlib.util.find_spec(name) is not None:
+        return name
+    reason = "no TensorRT-RTX: pip install -e '.[rtx]'"
+    if "rtx" in os.environ.get("TRTLAB_REQUIRE", "").split(","):
+        pytest.fail(reason)
+    return pytest.skip(reason)

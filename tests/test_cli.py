@@ -15,7 +15,6 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
-from tests.backends.tensorrt.conftest import rtx  # noqa: F401 - a fixture
 from trtlab.cli import main
 from trtlab.codec import Int64Array, to_json
 from trtlab.commands import Answer
@@ -455,8 +454,8 @@ def test_ctrl_c_says_how_many_points_are_kept():
         bar = Bar()
         for i, m in enumerate(measurements):
             point = SimpleNamespace(
-                measurement=m, model=SimpleNamespace(name="m"), run=run, from_store=False,
-                failure=None if m else failure,
+                measurement=m, plan=None, model=SimpleNamespace(name="m"), run=run,
+                from_store=False, failure=None if m else failure,
             )  # fmt: skip
             bar.on_point(i + 1, 10, point)
         return bar.last_words()
@@ -648,7 +647,7 @@ def test_a_workspace_that_is_too_small_ends_with_1(capsys):
     assert main(["build", "zoo:digits", "--target", "sm89", "--workspace", "1KiB"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert "1,024 are allowed" in err
+    assert "1,024 bytes are allowed" in err
     assert "→ Raise the workspace" in err
 
 
@@ -721,6 +720,5 @@ class TestWithoutAGpu:
         assert {p.config.profiles[0]["image"].max[0] for p in Store().all(Plan)} == {4}
 
     def test_a_point_that_holds_a_plan_is_not_called_failed(self, capsys):
-        # FAULT in terminal.Bar.on_point: every point without a measurement is "failed".
         assert main(["sweep", "zoo:digits", "--backend", "tensorrt_rtx"]) == 0
         assert "failed" not in capsys.readouterr().err

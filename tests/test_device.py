@@ -9,7 +9,7 @@ import pytest
 
 from tests.backends.tensorrt import fakes
 from trtlab import device
-from trtlab.errors import BackendUnavailableError, ExecutionError
+from trtlab.errors import BackendUnavailableError, ExecutionError, PlanError
 from trtlab.record import GpuConditions
 
 HAS_DRIVER = ctypes.util.find_library("cuda") is not None
@@ -169,6 +169,17 @@ def test_a_failed_capture_leaves_the_stream_usable(gpu):
 def test_other_errors_are_left_alone():
     with pytest.raises(ZeroDivisionError), device.cuda_errors("Dividing"):
         _ = 1 / 0
+    with pytest.raises(PlanError, match="mine"), device.cuda_errors("Loading"):
+        raise PlanError("mine")
+
+
+def test_an_error_that_cuda_core_gives_no_type_of_its_own_is_told_too():
+    with (
+        pytest.raises(ExecutionError, match="Running the engine failed") as caught,
+        device.cuda_errors("Running the engine"),
+    ):
+        raise RuntimeError("CUDA_ERROR_INVALID_VALUE: graph instantiation failed")
+    assert "graph instantiation" in caught.value.details
 
 
 # Sensors

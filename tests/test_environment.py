@@ -10,7 +10,7 @@ import pytest
 from tests import making
 from trtlab import environment
 from trtlab.codec import to_json
-from trtlab.environment import capture, differences
+from trtlab.environment import GpuState, capture, differences
 
 
 def test_this_machine_is_described():
@@ -26,6 +26,27 @@ def test_this_machine_is_described():
     assert abs((datetime.now(UTC) - made).total_seconds()) < 60
     assert here.load_average is None or here.load_average >= 0
     assert here.gpu is None
+
+
+@pytest.mark.parametrize(
+    ("told", "driver"), [((None, None), "CUDA 13.0"), (("GPU 0 of nvidia-smi", "580.1"), "580.1")]
+)
+def test_a_gpu_has_the_name_that_cuda_gives_it(told, driver, monkeypatch):
+    part = GpuState((9, 0), 2**34, (13, 0), name="H200 MIG 1g.18gb")
+    monkeypatch.setattr(environment, "gpu_state", lambda: part)
+    monkeypatch.setattr(environment, "_nvidia", lambda: told)
+    found = capture()
+    assert (found.gpu, found.driver) == (part.name, driver)
+
+
+def test_the_switch_that_overrules_tf32_is_part_of_the_conditions(monkeypatch):
+    found = []
+    for value in ("", "0", "1"):
+        monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", value)
+        found.append(environment.conditions(making.environment()))
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+    found.append(environment.conditions(making.environment()))
+    assert all(found.count(f) == 1 for f in found)
 
 
 def test_the_machines_identity_is_stable_and_hides_its_name():

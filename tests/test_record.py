@@ -345,6 +345,26 @@ def gpu_measurement(copies_ms=None, **parts):
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "refused", "expected"),
+    [
+        (None, False, True),
+        (True, False, True),
+        (False, False, False),
+        (None, True, False),
+        (True, True, False),
+    ],
+)
+def test_whether_a_cuda_graph_was_replayed_and_not_whether_it_was_asked_for(
+    asked, refused, expected
+):
+    caveats = (Caveat("no-cuda-graph", "It cannot be captured.", "Nothing."),) * refused
+    parts = {"run": RunConfig(batch=1, cuda_graph=asked), "caveats": caveats}
+    assert gpu_measurement(**parts).cuda_graph is expected
+    assert gpu_measurement(0.5, **parts).cuda_graph is expected
+    assert measurement(run=RunConfig(batch=1, cuda_graph=False)).cuda_graph is None
+
+
 def test_a_gpu_measurement_shows_its_parts_memory_and_conditions_with_their_origin():
     rows = text_of(gpu_measurement(0.5))
     assert rows["latency, parts"] == (

@@ -197,6 +197,18 @@ def test_what_a_backend_does_not_have_is_refused(setting, words):
     check_backend(BuildConfig(), RunConfig(cuda_graph=False))
 
 
+@pytest.mark.parametrize("backend", TENSORRT)
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [({"threads": 2}, "threads"), ({"activation_cap_bytes": 2**20}, "activation cap")],
+)
+def test_tensorrt_refuses_what_belongs_to_onnx_runtime(setting, words, backend):
+    with pytest.raises(SpecError, match=f"{backend} has no setting {words}") as caught:
+        check_backend(BuildConfig(backend=backend), RunConfig(**setting))
+    assert "ONNX Runtime" in caught.value.hint
+    check_backend(BuildConfig(), RunConfig(**setting))
+
+
 # How to build
 
 SMALL = ShapeRange((1, 3), (2, 3), (4, 3))
@@ -255,13 +267,14 @@ BAD_SETTINGS = [
     (
         "target",
         [("89",), ("sm9",), ("SM89",), ("sm89 ",), ("sm89\n",), ("sm8900",), ("",)],
-        "sm120",
+        "sm89 or another compute capability",
     ),
     ("target", [("current", "sm89"), ("sm89", "current")], "stands alone"),
     ("profiling_verbosity", ["detailed", "ALL", ""], "LAYER_NAMES_ONLY"),
     ("workspace_bytes", [0, -1, 2**40 + 1, True, 1.5, "1MiB"], "workspace in bytes"),
     ("memory_pools", [{"TACTIC_DRAM": s} for s in (-1, 2**40 + 1, True, "1")], "TACTIC_DRAM"),
     ("memory_pools", [{"WORKSPACE": 2**20}], "Give it as workspace"),
+    ("flags", [("TF32",), ("SPARSE_WEIGHTS", "TF32")], "tf32=True or False"),
     ("avg_timing_iterations", [0, -1, 1001, True, 2.0], "Avg timing iterations"),
     ("max_num_tactics", [0, -1, 2**31, False, "3"], "Max num tactics"),
     ("aux_streams", [-1, 65, True, 0.0], "Aux streams"),

@@ -25,6 +25,7 @@ from trtlab.codec import to_json
 from trtlab.environment import machine_id
 from trtlab.errors import JobCancelled, PlanError, RecordError, SpecError, StoreError
 from trtlab.record import LayerProfile, Measurement, Plan
+from trtlab.spec import BuildConfig
 from trtlab.store import Store, home_folder, key_of, read_record, record_id, write_record
 
 ROOT = Path(__file__).parents[1]
@@ -196,10 +197,70 @@ def test_a_plan_is_moved_in_and_found_by_its_content(store):
 
 
 def test_a_plan_that_is_not_there_is_named(store):
-    with pytest.raises(PlanError, match="abcdefabcdef") as caught:
-        store.plan_path("abcdef" * 10)
+    with pytest.raises(PlanError, match="Plan abcdabcdabcd is not in the store") as caught:
+        store.plan_path("abcd" * 16)
     assert caught.value.hint
-    assert not store.has_plan(plan(hash="abcdef" * 10))
+    assert not store.has_plan(plan(hash="abcd" * 16))
+
+
+NO_HASHES = {
+    "absolute": "{home}/victim",
+    "upwards": "../victim",
+    "inside": "ab/../../victim",
+    "63": "a" * 63,
+    "65": "a" * 65,
+    "upper case": "AB" * 32,
+    "no hex": "xy" * 32,
+    "line": "a" * 64 + "\n",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("name", NO_HASHES)
+def test_what_is_no_hash_leads_to_no_file(store, name):
+    no_hash = NO_HASHES[name].format(home=store.home)
+    victim = store.home / "plans" / no_hash[:2] / f"{no_hash}.plan"
+    if victim.parent.name:
+        (store.home / "plans" / "ab" / "ab").mkdir(parents=True, exist_ok=True)
+        victim.parent.mkdir(exist_ok=True)
+    victim.write_bytes(b"mine")
+    record = plan(hash=no_hash, plan_bytes=4)
+    uses = (
+        lambda: store.plan_path(no_hash),
+        lambda: store.drop_plan(no_hash),
+        lambda: store.has_plan(record),
+    )
+    for use in uses:
+        with pytest.raises(PlanError, match="no SHA-256") as caught:
+            use()
+        assert caught.value.hint
+    assert victim.read_bytes() == b"mine"
+    store.put(record, "key")
+    assert store.get("key", Plan).hash == no_hash, "the record itself can be read"
+
+
+def test_a_plan_whose_bytes_changed_at_equal_size_is_dropped_and_may_come_again(store):
+    plan_hash = put_plan(store, b"whole plan")
+    path = store.plan_path(plan_hash)
+    path.write_bytes(b"other plan")
+    with pytest.raises(PlanError, match="was damaged") as caught:
+        store.plan_path(plan_hash)
+    assert caught.value.hint
+    assert not path.exists()
+    with pytest.raises(PlanError, match="not in the store"):
+        store.plan_path(plan_hash)
+    put_plan(store, b"whole plan")
+    assert holds(store, plan_hash)
+
+
+def test_a_plan_was_built_here_with_just_the_settings_of_its_record(store):
+    record = plan(environment=here(), config=BuildConfig(backend="tensorrt"))
+    assert not store.built_here(record)
+    store.put(record, "key")
+    assert store.built_here(record)
+    other = BuildConfig(backend="tensorrt", plugin_libraries=("/evil.so",))
+    assert not store.built_here(replace(record, config=other))
+    assert not store.built_here(replace(record, hash="c3" * 32))
 
 
 def test_a_plan_of_another_size_than_its_record_says_is_not_there(store):
@@ -285,9 +346,21 @@ def test_model_files_come_in_as_bytes_or_by_moving(store):
     assert path.read_bytes() == b"model"
     with store.scratch() as folder:
         (folder / "b").write_bytes(b"other")
-        assert store.put_model_file("a.onnx", folder / "b").read_bytes() == b"other"
+        assert store.put_model_file("b.onnx", folder / "b").read_bytes() == b"other"
+        assert not (folder / "b").exists()
         with pytest.raises(StoreError):
             store.put_model_file("c.onnx", folder / "missing")
+
+
+def test_a_model_file_that_is_there_stays_the_very_same(store):
+    path = store.put_model_file("a.onnx", b"model")
+    before = path.stat()
+    with store.scratch() as folder:
+        (folder / "again").write_bytes(b"model")
+        for source in (b"model", folder / "again"):
+            assert store.put_model_file("a.onnx", source) == path
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_one_run_measures_at_a_time_on_a_device(store):

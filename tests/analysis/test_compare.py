@@ -172,6 +172,21 @@ def test_what_is_compared_on_purpose_is_no_different_condition():
     assert compare(run_of(4), other).caveats == ()
 
 
+@pytest.mark.parametrize("way", ["not asked for", "not captured"])
+def test_runs_with_and_without_a_cuda_graph_are_different_conditions(way):
+    refused = Caveat("no-cuda-graph", "It cannot be captured.", "Nothing.")
+    plain = {"contents": "compute"}
+    without = {
+        "not asked for": {"run": RunConfig(batch=1, cuda_graph=False)},
+        "not captured": {"caveats": (refused,)},
+    }[way]
+    a, b = run_of(4, **plain), run_of(4, **plain | without)
+    assert "CUDA graph (True, False)" in conditions(a, b)
+    assert "CUDA graph (False, True)" in conditions(b, a)
+    assert compare(a, run_of(4, run=RunConfig(batch=1, cuda_graph=True), **plain)).caveats == ()
+    assert "CUDA graph (" not in conditions(b, b)
+
+
 def test_a_batch_is_named_once_although_the_shapes_differ_with_it():
     other = run_of(4, batch=8, shapes={"x": (8, 1, 8, 8)})
     assert "batch (1, 8)" in conditions(run_of(4), other)

@@ -203,6 +203,35 @@ def test_what_stands_before_the_first_layer_is_unread():
     assert read.unread == ("\nsomething new",)
 
 
+ORDERED = "(Arbitrary) Format with stride order = [0,3,2,1]"
+
+
+@pytest.mark.parametrize("layout", [ORDERED, f"{ORDERED} and more", "order = []", "[2, -1]"])
+def test_a_format_may_name_an_order_of_axes(layout):
+    read = read_dump(dump(row("a", inputs=[tensor("x", layout=layout)], outputs=[tensor("y")])))
+    assert not read.unread
+    (layer,) = read.layers
+    assert [(t.name, t.format) for t in layer.inputs] == [("x", layout)]
+    assert layer.outputs[0].name == "y"
+
+
+@pytest.mark.parametrize("layout", ["[0,3", "0,3]", "[0,[3]]", "[0,x]", "[0] [1]", "a } b"])
+def test_a_format_of_another_form_is_unread(layout):
+    assert read_dump(dump(row("a", inputs=[tensor("x", layout=layout)]))).unread
+
+
+def test_what_became_of_the_last_node_is_no_part_of_its_name():
+    nodes = "[ONNX Layer: conv10/Conv]\x1f[ONNX Layer: conv10/Relu]"
+    said = f"{nodes}__gemm_from_conv1x1"
+    plain, named, cut = read_dump(
+        dump(row("a", metadata=nodes), row("b", metadata=said), row("c", metadata=nodes[:-1]))
+    ).layers
+    assert plain.nodes == named.nodes == ("conv10/Conv", "conv10/Relu")
+    assert "Metadata" not in plain.details
+    assert json.loads(named.details["Metadata"]) == said
+    assert cut.type == "unread"
+
+
 def test_metadata_of_a_network_without_a_parser_is_kept():
     read = read_dump(dump(row("a", metadata="my own"), row("b", metadata="c\x1f[ONNX Layer: d]")))
     a, b = read.layers

@@ -1,17 +1,19 @@
 """Which backend *auto* takes, and what it says when it takes none."""
 
+import threading
+
 import pytest
 
 import trtlab
 from tests import making
-from tests.backends.tensorrt.conftest import rtx  # noqa: F401 - a fixture
-from trtlab.backends.base import Abilities, Ability, BackendStatus
+from trtlab.backends.base import RECIPES, Abilities, Ability, BackendStatus
 from trtlab.environment import GpuState
-from trtlab.errors import BackendUnavailableError, SpecError, WorkerCrashed
+from trtlab.errors import BackendUnavailableError, JobCancelled, SpecError, WorkerCrashed
 from trtlab.spec import TENSORRT
 from trtlab.store import Store
 from trtlab.verbs import build as build_verb
 from trtlab.verbs import choose
+from trtlab.worker import Finished
 
 ADA = GpuState((8, 9), 2**34, (13, 0))
 NONE = GpuState(reason="no NVIDIA driver is installed")
@@ -22,7 +24,7 @@ def machine(monkeypatch):
     """Makes a machine of what backends can do here: ``machine(gpu, tensorrt="build run")``."""
 
     def make(gpu=NONE, **can):
-        def status(name):
+        def status(name, cancel=None):
             words = can.get(name, "").split()
             build, run = (
                 Ability(True) if what in words else Ability(False, f"{name} has no {what}.", what)
@@ -71,16 +73,16 @@ def test_where_none_can_every_reason_is_given(what, machine):
     with pytest.raises(BackendUnavailableError) as caught:
         choose.backend_for(what)
     for name in ("tensorrt", "tensorrt_rtx", "onnxruntime"):
-        assert f"{name}: {name} has no {what}." in caught.value.message
+        assert f"{name}: {name} has no {what}" in caught.value.message
+    assert ".;" not in caught.value.message
     assert caught.value.hint == what
 
 
-def test_reasons_are_sentences_also_without_a_gpu(machine):
-    # FAULT in choose.backend_for: "… is installed tensorrt_rtx: no …", without a full stop.
+def test_reasons_are_told_apart_also_without_a_gpu(machine):
     machine(NONE)
     with pytest.raises(BackendUnavailableError) as caught:
         choose.backend_for("run", TENSORRT)
-    assert "installed. tensorrt_rtx: no" in caught.value.message
+    assert "installed; tensorrt_rtx: no" in caught.value.message
     assert caught.value.hint
 
 
@@ -133,24 +135,63 @@ def test_settings_of_two_backends_at_once_are_refused(machine):
         trtlab.build("zoo:digits", provider="cuda", target="sm89")
 
 
-def test_a_backend_whose_worker_dies_is_a_status_and_no_error(monkeypatch):
+@pytest.fixture
+def unknown(monkeypatch):
+    """Nothing was asked in this process before."""
+    known = {}
+    monkeypatch.setattr(choose, "_known", known)
+    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda _name: object())
+    return known
+
+
+def test_a_backend_whose_worker_dies_is_a_status_and_no_error(monkeypatch, unknown):
     def die(*_arguments, **_more):
         raise WorkerCrashed("The worker process crashed in native code (SIGSEGV).", hint="Try.")
 
     monkeypatch.setattr(choose.worker, "run", die)
-    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda _name: object())
     for name in (*TENSORRT, "onnxruntime"):
-        status = choose.status_of.__wrapped__(name)
+        status = choose.status_of(name)
         assert status.version is None
+        assert set(status.abilities) == set(RECIPES)
         assert "SIGSEGV" in status.abilities["fp32"].build.reason
         assert status.abilities["fp32"].run.hint == "Try."
+    assert unknown == {}
 
 
-def test_a_tensorrt_that_is_not_installed_is_known_without_a_worker(monkeypatch):
+def test_a_failure_is_asked_again_and_an_answer_is_not(monkeypatch, unknown):
+    broken = BackendStatus("tensorrt", None, (), Ability(False), {})
+    works = BackendStatus("tensorrt", "11.1", ("sm89",), Ability(True), {})
+    answers = [WorkerCrashed("It crashed.", hint="Try."), broken, works]
+
+    def answer(*_arguments, **_more):
+        said = answers.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return Finished(said, None)
+
+    monkeypatch.setattr(choose.worker, "run", answer)
+    versions = [choose.status_of("tensorrt").version for _ in range(4)]
+    assert versions == [None, None, "11.1", "11.1"]
+    assert answers == []
+    assert unknown == {"tensorrt": works}
+
+
+@pytest.mark.native
+def test_asking_a_backend_can_be_stopped_and_is_then_no_answer(unknown):
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(JobCancelled):
+        choose.status_of("onnxruntime", cancel)
+    with pytest.raises(JobCancelled):
+        choose.backend_for("build", ["onnxruntime"], cancel)
+    assert choose.status_of("onnxruntime").version is not None
+
+
+def test_a_tensorrt_that_is_not_installed_is_known_without_a_worker(monkeypatch, unknown):
     monkeypatch.setattr(choose.worker, "run", lambda *_a, **_k: pytest.fail("asked a worker"))
     monkeypatch.setattr(choose.importlib.util, "find_spec", lambda _name: None)
     for name, extra in (("tensorrt", ".[tensorrt]"), ("tensorrt_rtx", ".[rtx]")):
-        ability = choose.status_of.__wrapped__(name).abilities["fp32"].build
+        ability = choose.status_of(name).abilities["fp32"].build
         assert not ability.can
         assert f"{name} is not installed" in ability.reason
         assert extra in ability.hint

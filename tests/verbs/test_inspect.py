@@ -6,7 +6,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import trtlab
-from tests.backends.tensorrt.conftest import rtx  # noqa: F401 - a fixture
 from tests.model.nets import model, value
 from trtlab.backends.base import Rejection
 from trtlab.errors import BackendUnavailableError, SpecError, UnsupportedError
@@ -119,8 +118,6 @@ def test_what_lies_behind_a_node_that_cannot_be_imported_is_not_reached(tmp_path
 @pytest.mark.usefixtures("rtx")
 @pytest.mark.parametrize("inner", ["Det", "Add"], ids=["unsupported", "not-imported"])
 def test_a_node_within_a_branch_speaks_for_the_node_that_holds_it(inner, tmp_path):
-    # FAULT in verdicts_of: that "branch (If)" does not support "this operator" is not so: it is
-    # its inner node, whose name the parser gives (Rejection.node) and the verdict leaves out.
     half = numpy_helper.from_array(np.ones((1, 3, 3), np.float16), "half")
     reads = ["r", "half"] if inner == "Add" else ["r"]
     shape = [2] if inner == "Det" else [2, 3, 3]
@@ -150,7 +147,6 @@ def test_a_node_within_a_branch_speaks_for_the_node_that_holds_it(inner, tmp_pat
 
 @pytest.mark.usefixtures("rtx")
 def test_a_refusal_of_the_whole_model_is_told_apart(tmp_path):
-    # FAULT in builder._rejections: the parser's text about the type of the input is lost.
     made = helper.make_graph(
         [node("Identity", ["x"], "y", "copy")],
         "g",

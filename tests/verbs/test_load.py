@@ -1,6 +1,8 @@
 """Everything that load takes, and what it refuses."""
 
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -63,6 +65,21 @@ def test_zoo_models_carry_their_name_and_are_made_once():
     phases.clear()
     assert trtlab.load("zoo:squeezenet", progress=lambda phase, *_: phases.append(phase)) == first
     assert phases == []
+
+
+def test_two_that_make_the_same_zoo_model_at_once_share_it():
+    start = threading.Barrier(2)
+
+    def build(_):
+        start.wait()
+        return trtlab.build("zoo:squeezenet", backend="onnxruntime")
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(build, range(2))
+    assert first.hash == second.hash
+    assert first.model == second.model
+    assert list((Store().home / "scratch").iterdir()) == []
+    assert len(list((Store().home / "models").iterdir())) == 1
 
 
 def test_graphs_come_from_the_store_and_are_read_again_when_gone():

@@ -6,9 +6,16 @@ import pytest
 
 import trtlab
 from tests import making
-from tests.backends.tensorrt.conftest import rtx  # noqa: F401 - a fixture
-from trtlab.errors import ParseError, SpecError, UnsupportedError, WorkspaceTooSmall
-from trtlab.record import BuilderMemory, SweepResult, WorkspaceCurve
+from trtlab.errors import (
+    BuildError,
+    JobCancelled,
+    ParseError,
+    SpecError,
+    StoreError,
+    UnsupportedError,
+    WorkspaceTooSmall,
+)
+from trtlab.record import BuilderMemory, Failure, SweepResult, WorkspaceCurve
 from trtlab.store import Store
 from trtlab.verbs import workspace as verb
 from trtlab.views.figures import figure
@@ -94,12 +101,24 @@ def test_without_a_failure_nothing_is_bisected(built_by):
     assert "fails" not in workspace_sentence(curve)
 
 
+@pytest.mark.parametrize("least", [2**30 + 1, 3 * 2**30, 2**36])
+def test_where_every_limit_fails_larger_ones_are_tried_until_one_builds(least, built_by):
+    curve = (built_by(least), curve_of(["1MiB", "512MiB"]))[1]
+    assert curve.failing_bytes < least <= curve.smallest_bytes
+    assert curve.smallest_bytes - curve.failing_bytes <= 0.02 * curve.smallest_bytes + 1
+    tried = {p.limit_bytes for p in curve.points}
+    assert 2**30 in tried
+    assert max(tried - {None}) < 2 * least
+
+
 def test_where_every_limit_fails_only_the_default_is_left(built_by):
-    curve = (built_by(2**35, asked=False), curve_of(["1MiB", "1GiB"]))[1]
+    builder = built_by(2**36 + 1, asked=False)
+    curve = curve_of("512MiB")
+    assert builder.limits == [None, *(2**power for power in range(29, 37))]
     assert curve.smallest_bytes is None
-    assert curve.failing_bytes == 2**30
-    assert [p.plan is None for p in curve.points] == [True, True, False]
-    assert [p.asked_bytes for p in curve.points] == [None] * 3
+    assert curve.failing_bytes == 2**36
+    assert [p.plan is None for p in curve.points] == [True] * 8 + [False]
+    assert [p.asked_bytes for p in curve.points] == [None] * 9
     assert "only the default does" in repr(curve)
     assert "only the builder's default" in workspace_sentence(curve)
     assert figure(curve, "workspace").data
@@ -113,14 +132,37 @@ def test_a_model_that_does_not_even_build_by_default_has_no_curve(built_by):
     assert list(Store().all(WorkspaceCurve)) == []
 
 
-def test_another_failure_than_the_workspace_is_no_point(monkeypatch):
+def failing_with(error, at, monkeypatch):
     def refuse(_model, config, **_more):
-        if config.workspace_bytes == 4 * MIB:
-            raise ParseError("The parser refuses it.", hint="Export it again.")
+        if config.workspace_bytes == at:
+            raise error
         return making.plan(config=config)
 
     monkeypatch.setattr(verb, "build_with", refuse)
-    with pytest.raises(ParseError):
+
+
+def test_a_build_that_fails_for_another_reason_is_a_failed_point_with_it(monkeypatch):
+    failing_with(BuildError("It gives no reason.", hint="See."), 4 * MIB, monkeypatch)
+    curve = curve_of(["4MiB", "8MiB"])
+    point = curve.points[0]
+    assert (point.limit_bytes, point.plan, point.asked_bytes) == (4 * MIB, None, None)
+    assert point.failure == Failure("BuildError", "It gives no reason.", "See.")
+    assert curve.smallest_bytes == 5 * MIB
+    assert next(Store().all(WorkspaceCurve)) == curve
+
+
+@pytest.mark.parametrize(
+    ("error", "at"),
+    [
+        (ParseError("The parser refuses it.", hint="Export it again."), None),
+        (StoreError("The disk is full.", hint="Free some."), 4 * MIB),
+        (JobCancelled("Stopped."), 4 * MIB),
+    ],
+    ids=["by default", "disk", "cancel"],
+)
+def test_what_is_no_failed_build_or_fails_by_default_ends_the_search(error, at, monkeypatch):
+    failing_with(error, at, monkeypatch)
+    with pytest.raises(type(error)):
         curve_of()
     assert list(Store().all(WorkspaceCurve)) == []
 
@@ -217,7 +259,7 @@ def test_figure_table_and_report_hold_every_limit_once(built_by, tmp_path):
     assert list(activations.x) == [3, 4, 64]
     assert list(activations.y) == [5, 5, 5]
     assert list(drawn["plan (builder)"].y) == [pytest.approx(5000 / MIB)] * 3
-    fails = drawn["fails: bytes asked for (builder)"]
+    fails = drawn["fails: bytes named (builder)"]
     assert list(fails.x) == [1, 2]
     assert list(fails.y) == [pytest.approx((3 * MIB + 7) / MIB)] * 2
     table = workspace_table(curve)

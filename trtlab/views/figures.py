@@ -389,16 +389,18 @@ def _workspace(curve: WorkspaceCurve, theme: Theme) -> go.Figure:
     smallest = _mebibytes(curve.smallest_bytes)
     if smallest is not None and failed:
         mark = {"color": tokens.line2, "dash": "dash", "width": 1}
+        roomy = 4 * smallest <= max(_mebibytes(p.limit_bytes) or 0 for p in limited)
         fig.add_shape(type="line", x0=smallest, x1=smallest, y0=0, y1=1, yref="paper", line=mark)
         fig.add_annotation(
             x=math.log10(smallest),  # on a log axis plotly wants exponents here, but not above
-            y=0.1,
+            y=0.5,
             yref="paper",
             text=f"smallest that builds<br>{text_from_bytes(curve.smallest_bytes)}",
             showarrow=False,
-            xanchor="right",
-            xshift=-6,
-            align="right",
+            # Beside the line where there is room: failures lie left of it.
+            xanchor="left" if roomy else "right",
+            xshift=6 if roomy else -6,
+            align="left" if roomy else "right",
         )
     # A tick at each power of four, since limits found by bisection lie close together.
     powers = {round(math.log2(_mebibytes(p.limit_bytes) or 1) / 2) for p in limited}

@@ -637,12 +637,11 @@ class Engine:
 
 class Inspector:
     def __init__(self, engine):
-        self.engine, self.execution_context = engine, None
+        self.engine = engine
 
     def get_engine_information(self, form):
         assert form is LayerFormat.JSON
-        shapes = self.execution_context.shapes if self.execution_context else None
-        return json.dumps({"Layers": list(self.engine.spec["layers"]), "shapes": shapes})
+        return json.dumps({"Layers": list(self.engine.spec["layers"])})
 
 
 class Context:

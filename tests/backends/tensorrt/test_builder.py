@@ -103,9 +103,6 @@ def check_whole(plan, proto, most_weights=1.25):
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_zoo_model_is_built_for_a_range_of_batches(name, zoo):
-    # FAULT in formats/layer_dump.py: "Format: (Arbitrary) Format with stride order = [0,3,2,1]"
-    # is not read: 4 layers of inception_v1, 16 of shufflenet. And below, FP16 squeezenet:
-    # "Metadata: [ONNX Layer: conv10/Conv]\x1f[ONNX Layer: conv10/Relu]__gemm_from_conv1x1".
     path = zoo(name)
     proto = onnx.load(path)
     plan = build(path)
@@ -412,14 +409,12 @@ def test_a_reason_is_given_once(tmp_path):
 
 @pytest.mark.parametrize("op", ["Identity", "StringNormalizer"])
 def test_an_input_of_strings_is_refused_for_its_type(op, tmp_path):
-    # FAULT in builder._rejections: an UNSUPPORTED_NODE error with node -1 is about an input, and
-    # the parser's text ("Failed to convert ONNX date type …") is lost: "… this operator …".
     path = put(typed(op, TensorProto.STRING), tmp_path / "bad.onnx")
     with pytest.raises(ParseError) as caught:
         build(path)
     check_told(caught.value)
-    assert "bad.onnx" in caught.value.message
-    assert "type" in caught.value.message.replace("these types and attributes", "")
+    assert "parser refuses bad: " in caught.value.message, "by the name of the model"
+    assert "data type" in caught.value.message
 
 
 def test_a_dynamic_input_without_shapes_is_named(tmp_path):
@@ -479,7 +474,7 @@ def test_a_profile_for_an_input_that_is_not_there_is_refused(small):
 
 def test_a_batch_that_no_memory_holds_is_refused_with_its_size(small):
     with pytest.raises(BuildError, match="1000000000,3,64,64"):
-        build(small, batch=10**9)
+        build(small, shapes={"x": (10**9, 3, 64, 64)})
 
 
 # What this TensorRT or this machine cannot do
@@ -500,7 +495,7 @@ REFUSED = [
     ({"flags": ["SPARSE_WEIGHTS", "NOPE"]}, SpecError, "flag NOPE", "It has DEBUG"),
     ({"flags": ["VERSION_COMPATIBLE"]}, UnsupportedError, "libnvinfer_lean", "full TensorRT"),
     ({"dla_core": 0}, UnsupportedError, "no DLA core 0: this machine has 0", "Jetson"),
-    ({"hardware_compatibility": "AMPERE_PLUS"}, UnsupportedError, "ignores a setting", "Leave"),
+    ({"hardware_compatibility": "AMPERE_PLUS"}, UnsupportedError, "refuses a setting", "Leave"),
     ({"hardware_compatibility": "AMPERE"}, SpecError, "level AMPERE", "AMPERE_PLUS"),
     ({"tactic_sources": ["CUBLAS"]}, SpecError, "tactic source CUBLAS", "JIT_CONVOLUTIONS"),
     ({"memory_pools": {"TACTIC": 2**20}}, SpecError, "memory pool TACTIC", "TACTIC_DRAM?"),
@@ -509,11 +504,17 @@ REFUSED = [
     pytest.param({"flags": ["REFIT"]}, UnsupportedError, "REFIT needs", "GPU", marks=no_gpu),
     pytest.param({"flags": ["STRIP_PLAN"]}, UnsupportedError, "STRIP_PLAN", "GPU", marks=no_gpu),
     pytest.param({"backend": "tensorrt"}, TrtlabError, "tensorrt", "", marks=no_gpu),
-    # FAULT in builder._checked: what TensorRT refuses of a setting it only says in its log, as an
-    # error; these three are built without it, and the record says that they were set.
-    ({"flags": ["EXCLUDE_LEAN_RUNTIME"]}, TrtlabError, "EXCLUDE_LEAN_RUNTIME", ""),
-    ({"memory_pools": {"DLA_MANAGED_SRAM": 2**20}}, TrtlabError, "DLA_MANAGED_SRAM", ""),
-    ({"memory_pools": {"TACTIC_SHARED_MEMORY": 2**40}}, TrtlabError, "TACTIC_SHARED_MEMORY", ""),
+    # TensorRT says these only in its log, and would build without them.
+    ({"flags": ["EXCLUDE_LEAN_RUNTIME"]}, UnsupportedError, "EXCLUDE_LEAN_RUNTIME", "Leave"),
+    ({"memory_pools": {"DLA_LOCAL_DRAM": 2**30}}, UnsupportedError, "DLA", "Leave"),
+    ({"memory_pools": {"DLA_MANAGED_SRAM": 2**20}}, UnsupportedError, "DLA", "Leave"),
+    (
+        {"memory_pools": {"TACTIC_SHARED_MEMORY": 2**40}},
+        UnsupportedError,
+        "TACTIC_SHARED_MEMORY",
+        "Leave",
+    ),
+    ({"flags": ["TF32"]}, SpecError, "TF32 has a setting of its own", "tf32=True"),
 ]
 
 
@@ -552,11 +553,12 @@ def test_a_workspace_that_is_too_small_says_what_was_asked_for(name, limit, aske
     error = caught.value
     if asked is None:
         assert error.asked_bytes is None
-        assert "asked" not in error.message
+        assert "names" not in error.message
     else:
         assert error.asked_bytes == pytest.approx(asked, abs=64)
-        assert f"{error.asked_bytes:,} bytes were asked for" in error.message
-    assert f"{limit:,} are allowed" in error.message
+        assert f"TensorRT names {error.asked_bytes:,} bytes" in error.message
+        assert "the limit plus the weights" in error.hint
+    assert f"{limit:,} bytes are allowed" in error.message
     assert "trtlab workspace" in error.hint
     check_told(error)
 
@@ -737,7 +739,7 @@ def test_a_layer_dump_of_another_form_keeps_the_plan_and_says_so(
             ["Could not find any implementation for node conv due to insufficient workspace."],
             WorkspaceTooSmall,
             None,
-            "too small for m.onnx, 5 are allowed",
+            "too small for m.onnx, 5 bytes are allowed",
         ),
         (
             ["noise", "no tactics to implement the operation within workspace limit"],
@@ -766,6 +768,22 @@ def test_the_words_of_a_failed_build_become_its_reason(errors, kind, asked, word
     assert error.details == "\n".join(errors)
     if kind is WorkspaceTooSmall:
         assert error.asked_bytes == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        # FAULT in builder._failure: "Requested size was 77 bytes.).".
+        ("Error Code 2: OutOfMemory (Requested size was 77 bytes.)", "size was 77 bytes."),
+        ("insufficient workspace", "The workspace is too small for m.onnx."),
+    ],
+)
+def test_without_a_limit_only_what_names_the_workspace_is_about_it(text, words):
+    log = Log()
+    log.take("ERROR", text)
+    error = builder._failure(log, "m.onnx", BuildConfig(backend="tensorrt"))
+    assert isinstance(error, WorkspaceTooSmall) is ("workspace" in text)
+    assert error.message.endswith(words)
 
 
 class Timings:

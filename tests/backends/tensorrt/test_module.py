@@ -6,12 +6,27 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from trtlab.backends.tensorrt import module as under_test
 from trtlab.backends.tensorrt.module import HARMLESS, Log, import_trt, make_log, why_not_run
 from trtlab.backends.tensorrt.monitor import Phases, make_monitor
 from trtlab.environment import GpuState
 from trtlab.errors import BackendUnavailableError
 from trtlab.formats.layer_dump import read_dump
 from trtlab.record import BuilderMemory, BuilderMessage
+
+ADA = GpuState((8, 9), 2**34, (13, 0))
+NO_GPU = GpuState(reason="no NVIDIA driver is installed")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Puts a GPU, or none, into the machine: ``gpu(ADA)``."""
+
+    def put(state):
+        monkeypatch.setattr(under_test, "gpu_state", lambda: state)
+
+    put(NO_GPU)
+    return put
 
 
 def taken(*messages):
@@ -63,7 +78,7 @@ NEAR_MISSES = [
 
 
 @pytest.mark.parametrize(("severity", "text"), NOISE)
-def test_a_harmless_line_is_left_out(severity, text):
+def test_a_harmless_line_is_left_out(severity, text, gpu):
     assert taken((severity, text)).messages == []
 
 
@@ -73,14 +88,27 @@ def test_a_line_that_only_looks_harmless_is_kept(severity, text):
     assert taken((severity, text)).messages == [BuilderMessage(kept, text)]
 
 
+NO_DRIVER = "35: CUDA driver version is insufficient for CUDA runtime version"
+
+
+@pytest.mark.parametrize("state", [NO_GPU, ADA], ids=["no GPU", "GPU"])
 @pytest.mark.parametrize(
     "fault", ["2: out of memory", "700: an illegal memory access was encountered"]
 )
-def test_a_real_cuda_error_is_no_noise(fault):
-    # FAULT in module.HARMLESS: its rule is about error 35 (no driver), and takes any CUDA error.
-    text = NOISE[2][1].replace(
-        "35: CUDA driver version is insufficient for CUDA runtime version", fault
-    )
+def test_a_real_cuda_error_is_no_noise(fault, state, gpu):
+    gpu(state)
+    text = NOISE[2][1].replace(NO_DRIVER, fault)
+    assert taken(("ERROR", text)).errors() == [text]
+
+
+@pytest.mark.parametrize("place", ["checkMacros.cpp::catchCudaError", "x.cpp::f"])
+def test_that_there_is_no_driver_is_noise_only_where_there_is_no_gpu(place, gpu):
+    text = NOISE[2][1].replace("checkMacros.cpp::catchCudaError", place)
+    assert NO_DRIVER in text
+    assert taken(("ERROR", text)).errors() == []
+    assert taken(("ERROR", f"{text} and more")).errors() == [f"{text} and more"]
+    assert taken(("INTERNAL_ERROR", text)).errors() == [text]
+    gpu(ADA)
     assert taken(("ERROR", text)).errors() == [text]
 
 
@@ -152,7 +180,6 @@ def test_a_chatty_builder_fills_no_memory_and_loses_no_figure():
 
 
 def test_errors_that_come_after_a_thousand_warnings_are_still_told():
-    # FAULT in Log.take: the reason of a failed build comes last, and is then "it gives no reason".
     log = taken(*[("WARNING", f"number {n}") for n in range(1000)], ("ERROR", "out of memory"))
     assert log.errors() == ["out of memory"]
 
@@ -265,12 +292,24 @@ def test_a_module_that_is_not_there_is_named_with_its_extra(name, extra, monkeyp
     assert "onnxruntime" in caught.value.hint
 
 
+WORKS = """
+asked = []
+class ILogger:
+    pass
+def Builder(logger):
+    pass
+def init_libnvinfer_plugins(logger, namespace):
+    asked.append((logger, namespace))
+"""
 LIBRARY = "libnvinfer.so.11: cannot open shared object file: No such file or directory"
 NULL = "pybind11::init(): factory function returned nullptr"
 BROKEN = f"""
 class ILogger:
     pass
+class error:
+    name = "ERROR"
 def Builder(logger):
+    logger.log(error, "no device")
     raise TypeError({NULL!r})
 """
 
@@ -280,37 +319,66 @@ def Builder(logger):
     [
         (f"raise ImportError({LIBRARY!r})", LIBRARY),
         (f"raise OSError({LIBRARY!r})", LIBRARY),
-        (BROKEN, NULL),
+        ("raise RuntimeError('bad wheel')", "bad wheel"),
+        ("import tensorrt_of_no_bindings", "its part tensorrt_of_no_bindings is not"),
     ],
-    ids=["import", "system", "factory"],
+    ids=["import", "system", "other", "part"],
 )
 @pytest.mark.parametrize("name", ["tensorrt", "tensorrt_rtx"])
-def test_a_module_that_is_there_and_does_not_work_says_what_is_missing(name, text, reason, module):
+def test_a_module_that_cannot_be_loaded_says_what_is_missing(name, text, reason, module):
     module(name, text)
-    with pytest.raises(BackendUnavailableError, match="is installed, but") as caught:
+    with pytest.raises(BackendUnavailableError, match=f"{name} is installed, but") as caught:
         import_trt(name)
     assert reason in caught.value.message
     assert "Install it again" in caught.value.hint
 
 
-def test_a_module_that_works_is_returned(module):
-    module("tensorrt_rtx", "class ILogger:\n    pass\ndef Builder(logger):\n    pass")
+@pytest.mark.parametrize(
+    ("name", "state", "hint"),
+    [
+        ("tensorrt", NO_GPU, f"needs a GPU to build: {NO_GPU.reason}"),
+        ("tensorrt", ADA, "must be of one version"),
+        ("tensorrt_rtx", NO_GPU, "must be of one version"),
+        ("tensorrt_rtx", ADA, "must be of one version"),
+    ],
+)
+def test_a_module_that_makes_no_builder_says_why(name, state, hint, module, gpu):
+    gpu(state)
+    module(name, BROKEN)
+    with pytest.raises(BackendUnavailableError, match=f"{name} makes no builder") as caught:
+        import_trt(name)
+    assert NULL in caught.value.message
+    assert "It says: no device" in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_module_that_works_is_returned_with_its_own_plugins_registered(module):
+    module("tensorrt_rtx", WORKS)
     found = import_trt("tensorrt_rtx")
     assert isinstance(found, ModuleType)
     assert found.__name__ == "tensorrt_rtx"
+    ((logger, namespace),) = found.asked
+    assert isinstance(logger, found.ILogger)
+    assert namespace == ""
 
 
 @pytest.mark.parametrize(
     ("capability", "rtx"),
     [
         ((7, 0), False),
+        ((7, 2), False),
+        ((7, 5), True),
         ((8, 0), True),
         ((8, 6), True),
+        ((8, 7), False),
         ((8, 9), True),
         ((9, 0), False),
         ((10, 0), False),
+        ((10, 3), False),
+        ((11, 0), False),
         ((12, 0), True),
         ((12, 1), True),
+        ((13, 0), True),
     ],
 )
 def test_what_gpus_run_engines(capability, rtx):
