@@ -576,23 +576,12 @@ class Engine:
     def __init__(self, trt, runtime, spec):
         self.trt, self.spec, self.logger = trt, spec, runtime.logger
         self.contexts = weakref.WeakSet()
-        self.budget = 0
         self.names = [*spec["inputs"], *spec["outputs"]]
         self.num_io_tensors = len(self.names)
         self.num_optimization_profiles = len(spec["profiles"])
         self.num_aux_streams = spec["aux_streams"]
         self.device_memory_size_v2 = spec["activations"]
         trt.engines.append(weakref.ref(self))
-
-    @property
-    def weight_streaming_budget_v2(self):
-        return self.budget
-
-    @weight_streaming_budget_v2.setter
-    def weight_streaming_budget_v2(self, value):
-        if len(self.contexts):
-            self.trt.gpu.misuse("the weight streaming budget is set when there is a context")
-        self.budget = value
 
     def get_tensor_name(self, index):
         return self.names[index]

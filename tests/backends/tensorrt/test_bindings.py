@@ -58,7 +58,7 @@ ExecutionContextAllocationStrategy STATIC
 num_DLA_cores DLA_core default_device_type hardware_compatibility_level
 clear_flag get_timing_cache num_inputs num_outputs num_layers get_layer get_input get_output
 get_dimension_name set_shape
-active_optimization_profile get_max_output_size is_shape_inference_io
+active_optimization_profile is_shape_inference_io
 """
 
 IN_ALL_FOUR = {*IN_ALL_FOUR_TEXT.split()}
@@ -71,7 +71,6 @@ INVISIBLE = {"reallocate_output_async", "notify_shape"}
 # named where a subclass defines it.
 NAMED_NOWHERE = {
     "CURRENT",  # the default target, looked up as "current".upper()
-    "get_max_output_size",  # its caller is being written
 }
 
 GIVEN = """
@@ -158,7 +157,6 @@ USES = [
     ("profile.set_shape('x', (1, 3), (4, 3), (8, 3))", "profile.set_shape('x', (1, 3), (8, 3))"),
     ("bool(profile)", "profile.is_valid()"),
     ("config.add_optimization_profile(profile)", "profile.add_optimization_profile(config)"),
-    ("context.get_max_output_size('y') + 1", "context.get_max_output_size() + 1"),
     ("parser.parse_from_file('a')", "parser.parse_file('a')"),
     ("parser.get_error(0).desc().strip()", "parser.get_error(0).desc.strip()"),
     ("parser.get_error(0).code().name", "parser.get_error(0).code.name"),
