@@ -110,7 +110,11 @@ class Store:
         return identity
 
     def get(self, key: str, kind: type[T]) -> T | None:
-        """Return the newest record of that kind under ``key``, or None.
+        """Return the newest record of that kind under ``key``, or None."""
+        return next(self.under(key, kind), None)
+
+    def under(self, key: str, kind: type[T]) -> Iterator[T]:
+        """Yield the records of that kind under ``key``, newest first.
 
         A record file that is gone or damaged counts as absent: it will be made again.
         """
@@ -121,11 +125,8 @@ class Store:
                 (key, kind.kind),
             ).fetchall()
         for (identity,) in rows:
-            try:
-                return _of_kind(read_record(self._record_path(identity)), kind)
-            except RecordError:
-                continue
-        return None
+            with contextlib.suppress(RecordError):
+                yield _of_kind(read_record(self._record_path(identity)), kind)
 
     def find(self, prefix: str) -> Record:
         """Return the record whose id begins with ``prefix``.
@@ -198,7 +199,10 @@ class Store:
 
     def has_plan(self, plan: Plan) -> bool:
         """Whether the plan's bytes are here, as many as there were."""
-        path = self._plan_path(plan.hash)
+        try:
+            path = self._plan_path(plan.hash)
+        except PlanError:
+            return False
         return path.is_file() and path.stat().st_size == plan.plan_bytes
 
     def built_here(self, plan: Plan) -> bool:

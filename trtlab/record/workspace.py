@@ -130,12 +130,12 @@ class WorkspaceCurve(Shown):
 
         Then the number says what was allowed, not what is needed.
         """
-        found = {
+        found = [
             p.asked_bytes - p.limit_bytes
             for p in self.points
             if p.asked_bytes is not None and p.limit_bytes is not None
-        }
-        return found.pop() if len(found) == 1 else None
+        ]
+        return found[0] if len(found) > 1 and len(set(found)) == 1 else None
 
     def _asked_rows(self) -> list[tuple[str, str]]:
         if self.beyond_limit_bytes is None:

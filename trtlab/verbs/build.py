@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from trtlab.backends import base
 from trtlab.backends.base import TIMING_CACHE, Built
 from trtlab.backends.tensorrt.module import why_not_run
 from trtlab.environment import capture, gpu_state
-from trtlab.errors import BuildError, PlanError, SpecError, StoreError
+from trtlab.errors import BuildError, ModelError, PlanError, SpecError, StoreError
 from trtlab.model.types import Model
 from trtlab.record import ModelRef, Plan
 from trtlab.spec import (
@@ -80,7 +80,7 @@ def build(
     hardware_compatibility: str | None = None,
     dla_core: int | None = None,
     aux_streams: int | None = None,
-    plugin_libraries: Sequence[str | os.PathLike[str]] = (),
+    plugin_libraries: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     timing_cache: bool = True,
     profiling_verbosity: str = "DETAILED",
     store: Store | None = None,
@@ -146,7 +146,7 @@ def build(
         # Absolute: the loader looks for a bare name elsewhere than the key's hash does.
         "plugin_libraries": tuple(
             os.path.abspath(p)  # noqa: PTH100 - resolve() would follow links
-            for p in texts("plugin library", [os.fspath(p) for p in plugin_libraries])
+            for p in texts("plugin library", _paths(plugin_libraries))
         ),
         "timing_cache": timing_cache,
         "profiling_verbosity": profiling_verbosity,
@@ -226,6 +226,15 @@ def config_for(
             hint="It is a setting of TensorRT; ONNX Runtime's plan takes any batch.",
         )
     return BuildConfig(backend=backend, **settings)
+
+
+def _paths(given: object) -> object:
+    """Return one path, or several, as texts; what is no path stays as it is."""
+    if isinstance(given, os.PathLike):
+        return os.fspath(given)
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        return [os.fspath(p) if isinstance(p, os.PathLike) else p for p in given]
+    return given
 
 
 def _backend_knowing(
@@ -425,7 +434,13 @@ def usable(
             f"The plan of {plan.model.name} is gone, and a network function is not kept.",
             hint="Build it again from the function: trtlab.load(network=function).",
         )
-    model = load(plan.model_path, name=plan.model.name, store=store, cancel=cancel)
+    try:
+        model = load(plan.model_path, name=plan.model.name, store=store, cancel=cancel)
+    except ModelError as error:
+        raise PlanError(
+            f"The plan of {plan.model.name} is gone, and so is its model: {error.message}",
+            hint="Load and build the model again.",
+        ) from error
     if model.hash != plan.model.hash:
         raise PlanError(
             f"The plan of {plan.model.name} is gone and its model has changed: {plan.model_path}.",

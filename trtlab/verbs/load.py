@@ -75,7 +75,8 @@ def load(
             ``example``; or a ``Model``, which is returned as it is.
         network: Instead of ``source``: a function ``define(trt, network)`` over TensorRT's network
             definition API, with all that it needs inside it. Its source text goes to the
-            worker and is what the model is known by. Dynamic first axes are called ``N``.
+            worker, and with the tensors and layers that it defines it is what the model is known
+            by: weights that it reads from a file are not. Dynamic first axes are called ``N``.
         example: Example input (or a tuple of them) for exporting a torch module, batch first.
         name: What to call it; default is the file's name or ``zoo:NAME``.
         store: Where graphs and made models are kept; default is this machine's store.

@@ -1,11 +1,13 @@
 """The source text of a network function, checked to stand on its own and to be its own."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
 import dis
 import inspect
+import linecache
 import textwrap
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
@@ -13,6 +15,9 @@ from typing import Any
 
 from trtlab.errors import SpecError
 
+_FUTURE = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # as in a notebook
+for _name in __future__.all_feature_names:
+    _FUTURE |= getattr(__future__, _name).compiler_flag
 _HINT = "Define it with def, and import and define inside it all that it uses."
 
 
@@ -30,15 +35,20 @@ def source_of(function: Callable[[Any, Any], Any]) -> str:
         # By the code object: of the function, getsource would follow __wrapped__.
         text = textwrap.dedent(inspect.getsource(code))
         body = ast.parse(text).body
-        compiled = compile(text, "<network function>", "exec")
     except (OSError, TypeError, SyntaxError) as error:
         raise SpecError(f"The text of {name} is not to be had.", hint=_HINT) from error
     definition = body[0] if len(body) == 1 else None
     generates = code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE)
     if not isinstance(definition, ast.FunctionDef) or definition.decorator_list or generates:
         raise SpecError(f"{name} is no plain function.", hint=_HINT)
+    arguments = definition.args
+    written = bool(arguments.defaults or any(arguments.kw_defaults))
+    if not _is_current(code) or written != bool(function.__defaults__ or function.__kwdefaults__):
+        raise SpecError(
+            f"The text of {name} changed since it was defined.", hint="Define or import it again."
+        )
     extra = code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
-    if code.co_argcount != 2 or function.__defaults__ or extra:
+    if code.co_argcount != 2 or written or extra:
         raise SpecError(
             f"{name}{inspect.signature(function)} must take two arguments, without defaults.",
             hint="It gets the TensorRT module and an empty network.",
@@ -51,12 +61,33 @@ def source_of(function: Callable[[Any, Any], Any]) -> str:
             f"{name} uses {', '.join(foreign)} from around it, which its worker does not have.",
             hint=_HINT,
         )
-    own = next(c for c in compiled.co_consts if isinstance(c, CodeType))
-    if not _same(own, code):
-        raise SpecError(
-            f"The text of {name} changed since it was defined.", hint="Define or import it again."
-        )
     return text
+
+
+def _is_current(code: CodeType) -> bool:
+    """Whether the file, or notebook cell, that a function came from still makes this function.
+
+    As a whole: what stands around a function has a part in how it is compiled.
+    """
+    lines = "".join(linecache.getlines(code.co_filename))
+    try:
+        whole = compile(
+            lines, code.co_filename, "exec", code.co_flags & _FUTURE, dont_inherit=True
+        )
+    except (SyntaxError, ValueError):
+        return False
+    return any(_same(found, code) for found in _codes(whole) if _place(found) == _place(code))
+
+
+def _place(code: CodeType) -> tuple[str, int]:
+    return code.co_name, code.co_firstlineno
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
 
 
 def _same(a: CodeType, b: CodeType) -> bool:

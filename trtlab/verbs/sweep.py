@@ -232,9 +232,10 @@ def _point(job: _Job, store: Store, progress: Progress, cancel: threading.Event 
     try:
         if job.reuse:
             known = store.get(measurement_key(job.model.hash, job.build, job.run), Measurement)
-            plan = store.get(plan_key(job.model, job.build), Plan)
-            # A plan that was built anew may be another one: timing decides what it holds.
-            if known is not None and plan is not None and known.plan == plan.hash:
+            # Two builds of the same may differ: the measurement's own plan is wanted.
+            plans = store.under(plan_key(job.model, job.build), Plan)
+            plan = next((p for p in plans if known and p.hash == known.plan), None)
+            if known is not None and plan is not None:
                 known = replace(known, model=model)
                 return Point(
                     model=model,

@@ -164,7 +164,7 @@ def call_network_function(trt: api.Module, network: api.Network, source: str, lo
     (definition,) = ast.parse(source).body
     scope: dict[str, Any] = {"__name__": "trtlab_network"}
     try:
-        exec(compile(source, "<network function>", "exec"), scope)
+        exec(compile(source, "<network function>", "exec", dont_inherit=True), scope)
         return scope[getattr(definition, "name", "")](trt, network)
     except Exception as error:
         place = [f for f in traceback.extract_tb(error.__traceback__) if "<network" in f.filename]
