@@ -56,7 +56,7 @@ def test_sizes_are_read(text, size):
         "0.0GiB",
         "0.3",
         "1e3",
-        "1 TiB",
+        "1 PiB",
         "1.MiB",
         ".5GiB",
         "1,5GB",
