@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from trtlab import stats
 from trtlab.codec import Int64Array
-from trtlab.device import Reading
 from trtlab.record.base import (
     Environment,
     ModelRef,
@@ -29,6 +28,8 @@ from trtlab.units import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from trtlab.device import Reading
 
 Contents = Literal["call", "compute", "compute+transfers"]
 """What a latency contains: host time around the call, GPU compute alone, or with its copies."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from trtlab import environment, worker
 from trtlab.backends import base
 from trtlab.backends.base import TIMING_CACHE, Built
-from trtlab.backends.tensorrt.module import why_not_run
+from trtlab.backends.tensorrt.reasons import why_not_run
 from trtlab.environment import capture, gpu_state
 from trtlab.errors import BuildError, ModelError, PlanError, SpecError, StoreError
 from trtlab.model.types import Model

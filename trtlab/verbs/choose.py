@@ -10,7 +10,7 @@ from typing import Literal
 from trtlab import worker
 from trtlab.backends import base
 from trtlab.backends.base import RECIPES, Abilities, Ability, BackendStatus
-from trtlab.backends.tensorrt.module import why_missing
+from trtlab.backends.tensorrt.reasons import why_missing
 from trtlab.environment import gpu_state
 from trtlab.errors import BackendUnavailableError, JobCancelled, TrtlabError
 from trtlab.spec import TENSORRT

@@ -7,8 +7,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from trtlab.backends.tensorrt import module as under_test
-from trtlab.backends.tensorrt.module import HARMLESS, Log, import_trt, make_log, why_not_run
+from trtlab.backends.tensorrt.module import HARMLESS, Log, import_trt, make_log
 from trtlab.backends.tensorrt.monitor import Phases, make_monitor
+from trtlab.backends.tensorrt.reasons import why_not_run
 from trtlab.environment import GpuState
 from trtlab.errors import BackendUnavailableError
 from trtlab.formats.layer_dump import read_dump

@@ -21,7 +21,8 @@ from trtlab.backends.base import (
 from trtlab.backends.tensorrt import builder, engine
 from trtlab.backends.tensorrt.bindings import Module
 from trtlab.backends.tensorrt.builder import load_plugins
-from trtlab.backends.tensorrt.module import import_trt, make_log, why_not_run
+from trtlab.backends.tensorrt.module import import_trt, make_log
+from trtlab.backends.tensorrt.reasons import why_not_run
 from trtlab.environment import gpu_state
 from trtlab.errors import BackendUnavailableError
 from trtlab.record import BuilderMessage

@@ -10,7 +10,8 @@ import difflib
 from typing import Any
 
 from trtlab.backends.tensorrt import bindings as api
-from trtlab.backends.tensorrt.module import Log, why_not_run
+from trtlab.backends.tensorrt.module import Log
+from trtlab.backends.tensorrt.reasons import why_not_run
 from trtlab.environment import gpu_state
 from trtlab.errors import BackendUnavailableError, SpecError, UnsupportedError
 from trtlab.spec import BuildConfig
