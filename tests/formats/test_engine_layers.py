@@ -353,9 +353,9 @@ def test_noise_in_a_real_dump_is_read_or_unread(real_dump, data):
 
 @given(st.sampled_from(BEGINNINGS), names | st.text())
 def test_any_text_is_read_or_refused(beginning, text):
-    read_dump(text)
-    read_dump(f"{beginning}\n{text}")
-    read_dump(dump(row("a"), text))
+    for each in (text, f"{beginning}\n{text}", dump(row("a"), text)):
+        read = read_dump(each)
+        assert read.layers is None or len(read.layers) > 0
 
 
 def test_reading_takes_time_in_proportion_to_the_text():
@@ -701,8 +701,9 @@ def test_any_value_anywhere_is_read_or_unread(data):
 
 @given(plain | st.dictionaries(st.just("Layers"), plain), st.text())
 def test_any_json_and_any_text_is_read_or_refused(value, text):
-    read_inspector(json.dumps(value))
-    read_inspector(text)
+    for each in (json.dumps(value), text):
+        read = read_inspector(each)
+        assert read.layers is None or all(layer.type is not None for layer in read.layers)
 
 
 @pytest.mark.parametrize(
