@@ -14,6 +14,16 @@ from trtlab.record.base import Source as Source
 from trtlab.record.comparison import Comparison as Comparison
 from trtlab.record.comparison import Difference as Difference
 from trtlab.record.comparison import Verdict as Verdict
+from trtlab.record.fusion import Barrier as Barrier
+from trtlab.record.fusion import Edge as Edge
+from trtlab.record.fusion import Family as Family
+from trtlab.record.fusion import Fate as Fate
+from trtlab.record.fusion import Fusion as Fusion
+from trtlab.record.fusion import Group as Group
+from trtlab.record.fusion import Pattern as Pattern
+from trtlab.record.fusion import Rule as Rule
+from trtlab.record.fusion import Seam as Seam
+from trtlab.record.fusion import State as State
 from trtlab.record.layers import TIME_WORDS as TIME_WORDS
 from trtlab.record.layers import LayerProfile as LayerProfile
 from trtlab.record.layers import LayerTiming as LayerTiming
