@@ -8,6 +8,7 @@ this processor only, so plans are keyed by machine.
 from __future__ import annotations
 
 import contextlib
+import json
 import functools
 import io
 import re
@@ -330,6 +331,7 @@ def _layers(file: Path) -> tuple[EngineLayer, ...]:
                 LayerTensor.of(graph.tensors[n]) for n in node.outputs if n in graph.tensors
             ),
             domain=node.domain,
+            details={key: json.dumps(value) for key, value in node.attributes.items()},
         )
         for node in graph.nodes
     )

@@ -276,6 +276,7 @@ def _node(node: onnx.NodeProto, name: str, twin: onnx.NodeProto, names: NodeName
         domain="" if node.domain == "ai.onnx" else node.domain,
         attributes=attributes,
         subgraphs=subgraphs,
+        file_name=None if node.name == name else node.name,
     )
 
 

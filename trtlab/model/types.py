@@ -32,6 +32,8 @@ class Node:
     """One node of the ONNX graph. ``domain`` is empty for standard operators.
 
     ``inputs`` and ``outputs`` hold tensor names; an omitted optional input is an empty string.
+    ``file_name`` is the name in the file where ``name`` is another one, because that is empty or
+    taken by a node before; else None.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Node:
     domain: str = ""
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     subgraphs: Mapping[str, Graph] = field(default_factory=dict)
+    file_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ Rule = Literal[
     "reachability",
     "written in place",
     "constant inputs",
+    "dimensions only",
     "unreachable",
     "identity",
     "view",
@@ -114,7 +115,8 @@ class Group:
         bytes: What it reads and writes by the shapes that the builder declares (constants
             included, reads of cached data not told apart); None where one is unknown.
         precision: Data type of its first input: ``float32``, ``int8``; None if not said.
-        time_ms: Median of its time in profiled runs; None if it was not profiled.
+        time_ms: Median of its time in profiled runs, or the average where only that is known;
+            None if it was not profiled.
         time_share: Its share of the sum of layer times.
         text: What it is and why that helps, in two or three sentences.
     """

@@ -1,0 +1,287 @@
+"""Does a group fit its layer? The tensors at its border against those that the layer declares.
+
+A wrong map shows at the border: a node too many or too few changes which tensors cross it. For
+each layer with nodes the tensors that cross in the ONNX graph must be, as a multiset of data type
+and dimensions, those that the layer declares. Constants do not count. No more than this may
+differ:
+
+==============  ===================================================================================
+rule            what it allows
+==============  ===================================================================================
+same            nothing: type and dimensions agree, a dynamic one with any
+ones            dimensions of 1 more or fewer
+folded          leading dimensions folded into one (a product works on a matrix)
+reshaped        as many elements in other dimensions, where a Reshape, Transpose or another node
+                that gives data other dimensions stands at that border
+merged          one tensor written for several siblings that were merged side by side
+several layers  a node in several layers: what passes between these is not in the graph, and what
+                the node reads and writes may belong to any of them
+repeated        a layer may name one input several times
+==============  ===================================================================================
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from trtlab.analysis.fusion.wiring import LayerWiring, Wiring, fits
+from trtlab.model.types import Dim, Tensor
+from trtlab.record import Fate, Fusion, LayerTensor
+
+
+@dataclass(frozen=True, slots=True)
+class Border:
+    """One layer's border.
+
+    Attributes:
+        layer: Its number.
+        missing: Tensors that cross the group's border and that the layer does not declare.
+        extra: Tensors that the layer declares and that do not cross.
+    """
+
+    layer: int
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether group and layer agree."""
+        return not self.missing and not self.extra
+
+
+@dataclass(slots=True)
+class _Crossing:
+    """A tensor of the graph that crosses a border.
+
+    ``forms`` are its own dimensions and those behind each node without a layer that it passes.
+    """
+
+    name: str
+    dtype: str | None
+    forms: list[tuple[Dim, ...] | None]
+    reshaped: bool = False
+    optional: bool = False
+
+
+_RESHAPING = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "SpaceToDepth"}
+)
+
+
+def borders(fusion: Fusion) -> tuple[Border, ...]:
+    """Check every layer with nodes and declared tensors; opaque regions are left out."""
+    return _Borders(fusion).all()
+
+
+class _Borders:
+    def __init__(self, fusion: Fusion) -> None:
+        self.fusion = fusion
+        self.wiring = Wiring(fusion.graph)
+        self.engine = LayerWiring(fusion.layers)
+        self.fates: Mapping[str, Fate] = {fate.node: fate for fate in fusion.fates}
+        self.held: dict[int, set[str]] = defaultdict(set)
+        self.owners: dict[str, set[int]] = defaultdict(set)
+        for edge in fusion.edges:
+            self.held[edge.layer].add(edge.node)
+            self.owners[edge.node].add(edge.layer)
+
+    def all(self) -> tuple[Border, ...]:
+        return tuple(
+            self._of(number)
+            for number, layer in enumerate(self.fusion.layers)
+            if self.held.get(number)
+            and self.fusion.groups[number].family != "opaque"
+            and (layer.inputs or layer.outputs)
+        )
+
+    def _of(self, number: int) -> Border:
+        layer = self.fusion.layers[number]
+        inner = self._between_sharers(number)
+        reads = {t.name: t for t in layer.inputs if t.name not in inner and not t.is_constant}
+        writes = {t.name: t for t in layer.outputs if t.name not in inner}
+        missing_in, extra_in = _match(self._entering(number), list(reads.values()))
+        missing_out, extra_out = _match(self._leaving(number), list(writes.values()))
+        return Border(number, (*missing_in, *missing_out), (*extra_in, *extra_out))
+
+    def _between_sharers(self, number: int) -> set[str]:
+        """Return the engine's tensors between a layer and those that share a node with it."""
+        sharers = {o for node in self.held[number] for o in self.owners[node]} - {number}
+        if not sharers:
+            return set()
+        return {
+            *self.engine.read_from([number], sharers),
+            *self.engine.read_from(sharers, [number]),
+        }
+
+    def _entering(self, number: int) -> list[_Crossing]:
+        nodes = self.held[number]
+        found: dict[str, _Crossing] = {}
+        for node in sorted(nodes, key=self.wiring.order.__getitem__):
+            for tensor in self.wiring.data_inputs(node):
+                passed, through = self._back(tensor)
+                if self.wiring.writer.get(passed[-1]) in nodes:
+                    continue
+                crossing = self._crossing(found, passed)
+                ops = {self.wiring.nodes[n].op for n in (node, *through)}
+                crossing.reshaped |= not _RESHAPING.isdisjoint(ops)
+                crossing.optional |= len(self.owners[node]) > 1
+        return list(found.values())
+
+    def _back(self, tensor: str) -> tuple[list[str], list[str]]:
+        """Follow a tensor back through nodes that move nothing; return tensors and nodes."""
+        passed = [tensor]
+        through: list[str] = []
+        while True:
+            node = self.wiring.writer.get(passed[-1])
+            if node is None or not self._moves_nothing(node):
+                return passed, through
+            through.append(node)
+            passed.append(self.wiring.data_inputs(node)[0])
+
+    def _moves_nothing(self, node: str) -> bool:
+        fate = self.fates[node]
+        is_removed = fate.state == "removed" and fate.rule in ("view", "identity")
+        return is_removed and len(self.wiring.data_inputs(node)) == 1
+
+    def _leaving(self, number: int) -> list[_Crossing]:
+        nodes = self.held[number]
+        found: dict[str, _Crossing] = {}
+        for node in sorted(nodes, key=self.wiring.order.__getitem__):
+            for tensor in filter(None, self.wiring.nodes[node].outputs):
+                ends = list(self._ends(tensor, number))
+                if not ends:
+                    continue
+                passed = [tensor, *(t for _, ways in ends for t in ways)]
+                crossing = self._crossing(found, passed, name=tensor)
+                ops = {self.wiring.nodes[node].op}
+                ops |= {self.wiring.nodes[n].op for n in self.wiring.after(node)
+                        if self._moves_nothing(n)}  # fmt: skip
+                crossing.reshaped |= not _RESHAPING.isdisjoint(ops)
+                crossing.optional |= len(self.owners[node]) > 1 or all(o for o, _ in ends)
+        return list(found.values())
+
+    def _ends(self, tensor: str, number: int) -> Iterator[tuple[bool, list[str]]]:
+        """Yield for each reader outside whether that is uncertain, and the forms on the way."""
+        if tensor in self.wiring.graph.outputs:
+            yield False, []
+        for reader in self.wiring.readers.get(tensor, ()):
+            if self._moves_nothing(reader):
+                output = self.wiring.nodes[reader].outputs[0]
+                for uncertain, forms in self._ends(output, number):
+                    yield uncertain, [output, *forms]
+            elif reader in self.wiring.folded or reader in self.wiring.shape_only:
+                continue
+            elif number not in self.owners[reader]:
+                yield False, []
+            elif len(self.owners[reader]) > 1:
+                yield True, []
+
+    def _crossing(
+        self, found: dict[str, _Crossing], passed: Sequence[str], name: str = ""
+    ) -> _Crossing:
+        tensors = [self.fusion.graph.tensors.get(t) or Tensor(t, None, None) for t in passed]
+        key = name or passed[-1]
+        crossing = found.setdefault(key, _Crossing(key, tensors[0].dtype, []))
+        crossing.forms += [tensor.shape for tensor in tensors]
+        return crossing
+
+
+_Rule = Callable[[_Crossing, LayerTensor], bool]
+
+
+def _match(crossing: list[_Crossing], declared: list[LayerTensor]) -> tuple[list[str], list[str]]:
+    """Pair both, strictest rule first; return what is left of each by name."""
+    rules: tuple[_Rule, ...] = (_same, _ones, _folded, _reshaped)
+    for rule in rules:
+        for tensor in list(declared):
+            partner = next((c for c in crossing if rule(c, tensor)), None)
+            if partner is not None:
+                crossing.remove(partner)
+                declared.remove(tensor)
+    for tensor in list(declared):
+        siblings = _merged(crossing, tensor)
+        if siblings:
+            crossing = [c for c in crossing if c not in siblings]
+            declared.remove(tensor)
+    return [c.name for c in crossing if not c.optional], [t.name for t in declared]
+
+
+def _typed(c: _Crossing, t: LayerTensor) -> bool:
+    return c.dtype is None or t.dtype is None or c.dtype == t.dtype
+
+
+def _same(c: _Crossing, t: LayerTensor) -> bool:
+    return _typed(c, t) and any(f is None or t.shape is None or fits(f, t.shape) for f in c.forms)
+
+
+def _ones(c: _Crossing, t: LayerTensor) -> bool:
+    return _typed(c, t) and any(fits(_no_ones(f), _no_ones(t.shape)) for f in c.forms)
+
+
+def _no_ones(shape: Iterable[Dim] | None) -> tuple[Dim, ...] | None:
+    return None if shape is None else tuple(dim for dim in shape if dim != 1)
+
+
+def _folded(c: _Crossing, t: LayerTensor) -> bool:
+    return _typed(c, t) and any(_folds(form, t.shape) for form in c.forms)
+
+
+def _folds(form: Sequence[Dim] | None, shape: Sequence[Dim] | None) -> bool:
+    """Whether ``shape`` is ``form`` with leading dimensions folded into its first."""
+    form, shape = _no_ones(form), _no_ones(shape)
+    if not form or not shape or len(shape) >= len(form):
+        return False
+    cut = len(form) - len(shape) + 1
+    return fits(form[cut:], shape[1:]) and _elements(form[:cut]) in (_elements(shape[:1]), None)
+
+
+def _reshaped(c: _Crossing, t: LayerTensor) -> bool:
+    if not c.reshaped or not _typed(c, t) or t.shape is None:
+        return False
+    return any(form is not None and _as_many(form, t.shape) for form in c.forms)
+
+
+def _as_many(form: Sequence[Dim], shape: Sequence[Dim]) -> bool:
+    one, two = _elements(form), _elements(shape)
+    if one is not None and two is not None:
+        return one == two
+    # A dynamic dimension may have taken others in.
+    return _numbers(form) % max(_numbers(shape), 1) == 0
+
+
+def _elements(shape: Sequence[Dim]) -> int | None:
+    return _numbers(shape) if all(isinstance(dim, int) for dim in shape) else None
+
+
+def _numbers(shape: Sequence[Dim]) -> int:
+    return prod(dim for dim in shape if isinstance(dim, int))
+
+
+def _merged(crossing: Sequence[_Crossing], t: LayerTensor) -> list[_Crossing]:
+    """Return several crossings that lie side by side in one declared tensor."""
+    if t.shape is None or len(crossing) < 2:
+        return []
+    for axis, size in enumerate(t.shape):
+        for together in (list(crossing), [c for c in crossing if not c.optional]):
+            slices = [_slice_of(c, t, axis) for c in together]
+            sizes = [s for s in slices if s is not None]
+            if len(sizes) == len(together) > 1 and sum(sizes) == size:
+                return together
+    return []
+
+
+def _slice_of(c: _Crossing, t: LayerTensor, axis: int) -> int | None:
+    """Return the size along an axis that a crossing has as a slice of a declared tensor."""
+    shape = t.shape or ()
+    for form in c.forms:
+        tail = len(shape) - axis
+        size = form[-tail] if form is not None and len(form) >= tail else None
+        if not isinstance(size, int) or not _typed(c, t):
+            continue
+        cut = (*shape[:axis], size, *shape[axis + 1 :])
+        if fits(form, cut) or _folds(form, cut):
+            return size
+    return None

@@ -1,0 +1,142 @@
+"""What happened to a node or is in a layer, in two or three sentences.
+
+Numbers in them are estimates from shapes and say so. What the builder does not tell is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from trtlab.analysis.fusion.wiring import Wiring
+from trtlab.record import EngineLayer, Fate, Group, Seam
+from trtlab.units import text_from_bytes
+
+_MOST = 5
+"""Names that a sentence lists before it counts the rest."""
+
+_FAMILIES = {
+    "data movement": "TensorRT added this layer: it brings data into another format or place.",
+    "sync, shape": "TensorRT added this layer: it orders streams or works out shapes.",
+}
+_MEANINGS = {
+    "residual add": "The residual is added before the result is written.",
+    "horizontal merge": "They read the same data side by side, so one kernel does their work.",
+    "concatenation in place": "It writes straight into its slice of the joined tensor, so no "
+    "Concat runs.",
+    "q/dq folded": "Quantising is part of the kernel: it reads or writes the small type itself.",
+    "own stream": "It can run beside the other branches: it is on a stream of its own.",
+}
+
+
+def layer_text(group: Group, wiring: Wiring, sizes: Mapping[str, int], builder: str) -> str:
+    """Say what a layer is, what is in it, and why that helps."""
+    if group.family == "opaque":
+        held = f" {len(group.nodes)} nodes are inside." if group.nodes else ""
+        return (
+            f"{builder} does not open this region.{held} Which of them share a kernel is not "
+            "known; a build with detailed profiling verbosity may tell more."
+        )
+    if not group.nodes:
+        text = _FAMILIES.get(group.family, "The builder made this layer; no node is named for it.")
+        return text.replace("TensorRT", builder)
+    words = [_what(group, wiring)]
+    words += [_MEANINGS[p] for p in group.patterns if p in _MEANINGS]
+    words += _gain(group, sizes)
+    return " ".join(words)
+
+
+def node_text(
+    fate: Fate,
+    layers: Sequence[EngineLayer],
+    groups: Sequence[Group],
+    neighbours: Sequence[Seam],
+    wiring: Wiring,
+) -> str:
+    """Say what became of a node, why that helps, and what keeps it from its neighbours."""
+    node = wiring.nodes[fate.node]
+    name = f"{node.name} ({node.op})"
+    where = [_layer_name(i, layers, groups) for i in fate.layers]
+    if fate.state == "unexplained":
+        return f"{name}: what became of it is not known. No layer names it and no rule places it."
+    if fate.state == "folded":
+        into = f" Its result is among the constants of {_listed(where)}." if where else ""
+        return f"{name} was folded: no layer runs it. {fate.because}{into}"
+    if fate.state == "removed":
+        return f"{name} was removed: no layer runs it. {fate.because}"
+    if fate.state == "opaque":
+        return (
+            f"{name} is somewhere inside {_listed(where)}, a region that the builder does not "
+            "open. What it was fused with is not known."
+        )
+    if len(where) > 1:
+        first = f"{name} is spread over {len(where)} layers: {_listed(where)}."
+    else:
+        first = _beside(name, fate, groups, where[0], wiring)
+    words = [first]
+    if len(where) == 1:
+        words += _why_it_helps(groups[fate.layers[0]])
+    words += _apart(fate.node, neighbours)
+    return " ".join(words)
+
+
+def _why_it_helps(group: Group) -> list[str]:
+    meanings = [_MEANINGS[p] for p in group.patterns if p in _MEANINGS][:1]
+    if group.saved_bytes:
+        saved = text_from_bytes(group.saved_bytes)
+        return [*meanings, f"Fusing them saves {saved} of memory traffic (estimated)."]
+    return meanings
+
+
+def _beside(name: str, fate: Fate, groups: Sequence[Group], where: str, wiring: Wiring) -> str:
+    others = [n for n in groups[fate.layers[0]].nodes if n != fate.node]
+    if not others:
+        return f"{name} is a layer of its own, {where}."
+    listed = _listed([f"{n} ({wiring.nodes[n].op})" for n in others])
+    return f"{name} was fused with {listed} into {where}."
+
+
+def _what(group: Group, wiring: Wiring) -> str:
+    ops = [wiring.nodes[node].op for node in group.nodes]
+    if len(ops) == 1:
+        return f"One node, {group.nodes[0]} ({ops[0]}), became this layer."
+    return f"{len(ops)} nodes became one layer: {_listed(ops)}."
+
+
+def _gain(group: Group, sizes: Mapping[str, int]) -> list[str]:
+    if not group.unwritten:
+        return []
+    count = len(group.unwritten)
+    tensors = "The tensor between them is" if count == 1 else f"{count} tensors between them are"
+    saved = ""
+    if group.saved_bytes is not None:
+        at = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+        saved = f": {text_from_bytes(group.saved_bytes)} less traffic{f' at {at}' if at else ''}"
+        saved += " (estimated)"
+    launches = len(group.nodes) - 1
+    return [
+        f"{tensors} never written{saved}, and up to {launches} kernel "
+        f"launch{'es are' if launches > 1 else ' is'} saved."
+    ]
+
+
+def _apart(node: str, neighbours: Sequence[Seam]) -> list[str]:
+    """Say what stands between a node and one neighbour: one whose reason is known, if any."""
+    if not neighbours:
+        return []
+    seam = min(neighbours, key=lambda s: (s.barrier == "not known", s.writer != node))
+    other = seam.reader if seam.writer == node else seam.writer
+    side = "behind" if seam.writer == node else "before"
+    if seam.barrier == "not known":
+        return [f"Why it is not fused with {other} {side} it is not known."]
+    return [f"It is not fused with {other} {side} it: {seam.because}."]
+
+
+def _layer_name(number: int, layers: Sequence[EngineLayer], groups: Sequence[Group]) -> str:
+    tag = groups[number].tag
+    return f"{tag} {layers[number].name}" if tag else layers[number].name
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > _MOST:
+        return f"{', '.join(names[:_MOST])} and {len(names) - _MOST} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "none"

@@ -1,0 +1,228 @@
+"""``fuse``: a plan and its model's graph → ``Fusion``."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from trtlab.analysis.flops import node_costs
+from trtlab.analysis.fusion import kinds
+from trtlab.analysis.fusion.estimates import layer_bytes, saved_bytes, unwritten
+from trtlab.analysis.fusion.explain import layer_text, node_text
+from trtlab.analysis.fusion.mapping import Mapped, map_layers
+from trtlab.analysis.fusion.names import parse
+from trtlab.analysis.fusion.optimised import map_optimised
+from trtlab.analysis.fusion.rebuilt import graph_from_layers
+from trtlab.analysis.fusion.seams import seams
+from trtlab.analysis.fusion.wiring import Wiring
+from trtlab.errors import MismatchError, PlanError
+from trtlab.model.types import Graph
+from trtlab.record import EngineLayer, Fate, Fusion, Group, LayerProfile, Pattern, Plan, Seam
+from trtlab.spec import Caveat
+
+_BUILDERS = {
+    "tensorrt": "TensorRT",
+    "tensorrt_rtx": "TensorRT-RTX",
+    "onnxruntime": "ONNX Runtime",
+}
+_UNCERTAIN_GROUP = 60
+_UNCERTAIN_SHARE = 0.9
+"""Beyond these the map is doubted. They are ours: of the zoo's networks none has a group of more
+than 7 nodes or a one-owner share below 0.97, on TensorRT-RTX 1.7 and on ONNX Runtime 1.31."""
+
+
+def fuse(
+    plan: Plan,
+    graph: Graph | None,
+    *,
+    profile: LayerProfile | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> Fusion:
+    """Find out which nodes became which layers, and what else became of them.
+
+    Args:
+        plan: A plan whose layers are known.
+        graph: The graph of its model; None rebuilds what can be from the layers' names.
+        profile: Time per layer of this plan; its layers are found by name.
+        sizes: Sizes of the named axes, for the estimates; default is the optimal shape of the
+            plan's first optimization profile, and 1 for a plan without one.
+
+    Raises:
+        PlanError: the plan does not say its layers.
+        MismatchError: the profile is of another plan.
+    """
+    layers = plan.layers
+    if layers is None:
+        raise PlanError(
+            f"The plan of {plan.model.name} does not say which layers it has.",
+            hint="Build it again with profiling_verbosity DETAILED.",
+        )
+    source: Literal["model", "names"] = "names" if graph is None else "model"
+    if graph is None:
+        graph = graph_from_layers(plan.model.name, layers)
+    if sizes is None:
+        sizes = _sizes(plan)
+    is_optimised = plan.config.backend == "onnxruntime" and source == "model"
+    mapped = (map_optimised if is_optimised else map_layers)(graph, layers)
+    wiring = Wiring(graph)
+    builder = _BUILDERS[plan.config.backend]
+    times = _times(plan, layers, profile) if profile else {}
+    groups = _groups(wiring, layers, mapped, sizes, times, builder)
+    between = seams(wiring, layers, mapped.fates)
+    fusion = Fusion(
+        model=plan.model,
+        backend=builder,
+        target=plan.target_text,
+        graph=graph,
+        graph_source=source,
+        layers=layers,
+        groups=groups,
+        edges=mapped.edges,
+        fates=mapped.fates,
+        seams=between,
+        explanations=_explanations(mapped.fates, layers, groups, between, wiring),
+        sizes=sizes,
+        time_kind=profile.time_kind if profile else None,
+        runs=(profile.runs or 0) if profile else 0,
+        source=plan.source,
+    )
+    return replace(fusion, caveats=(*_caveats(fusion, mapped), *_profile_caveats(profile)))
+
+
+def _sizes(plan: Plan) -> dict[str, int]:
+    """Return the sizes of named axes at the plan's optimal shapes, 1 where there are none."""
+    sizes: dict[str, int] = {}
+    profile = plan.config.profiles[0] if plan.config.profiles else {}
+    for tensor in plan.inputs:
+        shape = profile[tensor.name].opt if tensor.name in profile else None
+        for place, dim in enumerate(tensor.shape or ()):
+            if isinstance(dim, str):
+                sizes.setdefault(dim, shape[place] if shape else 1)
+    return sizes
+
+
+def _times(
+    plan: Plan, layers: Sequence[EngineLayer], profile: LayerProfile
+) -> dict[str, tuple[float, float]]:
+    """Return time (ms) and share by layer name; a name that is there twice has none."""
+    if profile.plan is not None and profile.plan != plan.hash:
+        raise MismatchError(
+            f"The layer times are of another plan than that of {plan.model.name}.",
+            hint="Profile this plan, or give the plan that was profiled.",
+        )
+    names = {layer.name for layer in layers}
+    strange = [timing.name for timing in profile.layers if timing.name not in names]
+    if strange:
+        raise MismatchError(
+            f"{len(strange)} of the {len(profile.layers)} timed layers are not in the plan of "
+            f"{plan.model.name}: {', '.join(strange[:3])}{' …' if len(strange) > 3 else ''}.",
+            hint="Give the layer times of this plan.",
+        )
+    counts = Counter(layer.name for layer in layers) | Counter(y.name for y in profile.layers)
+    return {
+        timing.name: (timing.average_ms if timing.median_ms is None else timing.median_ms, share)
+        for timing, share in zip(profile.layers, profile.shares(), strict=True)
+        if counts[timing.name] == 1
+    }
+
+
+def _groups(
+    wiring: Wiring,
+    layers: Sequence[EngineLayer],
+    mapped: Mapped,
+    sizes: Mapping[str, int],
+    times: Mapping[str, tuple[float, float]],
+    builder: str,
+) -> tuple[Group, ...]:
+    held: dict[int, list[str]] = defaultdict(list)
+    owners: dict[str, list[int]] = defaultdict(list)
+    for edge in mapped.edges:
+        held[edge.layer].append(edge.node)
+        owners[edge.node].append(edge.layer)
+    shared = {node for node, numbers in owners.items() if len(numbers) > 1}
+    flops = {cost.node: cost.flops for cost in node_costs(wiring.graph, sizes)}
+    main = kinds.main_stream(layers)
+    slices = kinds.slice_writers(mapped.fates)
+    groups: list[Group] = []
+    for number, layer in enumerate(layers):
+        nodes = held.get(number, [])
+        is_region = layer.type in kinds.REGIONS or parse(layer.name).role == "region"
+        patterns: list[Pattern] = kinds.patterns(layer, nodes, wiring, is_region=is_region)
+        if number in slices:
+            patterns.append("concatenation in place")
+        if nodes and main is not None and layer.stream not in (None, main):
+            patterns.append("own stream")
+        inner = () if is_region else unwritten(nodes, shared, wiring)
+        counted = [flops.get(n) for n in nodes if owners[n][0] == number]
+        time, share = times.get(layer.name, (None, None))
+        data = [t for t in layer.inputs if not t.is_constant]
+        group = Group(
+            tag=f"G{sum(bool(g.nodes) for g in groups) + 1}" if nodes else "",
+            family=kinds.family(layer, nodes, wiring, is_region=is_region),
+            patterns=tuple(patterns),
+            nodes=tuple(nodes),
+            unwritten=inner,
+            saved_bytes=saved_bytes(inner, wiring, sizes),
+            flops=sum(n for n in counted if n is not None) if None not in counted else None,
+            bytes=layer_bytes(layer, sizes),
+            precision=data[0].dtype if data else None,
+            time_ms=time,
+            time_share=share,
+        )
+        groups.append(replace(group, text=layer_text(group, wiring, sizes, builder)))
+    return tuple(groups)
+
+
+def _explanations(
+    fates: Sequence[Fate],
+    layers: Sequence[EngineLayer],
+    groups: Sequence[Group],
+    between: Sequence[Seam],
+    wiring: Wiring,
+) -> dict[str, str]:
+    neighbours: dict[str, list[Seam]] = defaultdict(list)
+    for seam in between:
+        neighbours[seam.writer].append(seam)
+        neighbours[seam.reader].append(seam)
+    return {
+        fate.node: node_text(fate, layers, groups, neighbours[fate.node], wiring) for fate in fates
+    }
+
+
+def _caveats(fusion: Fusion, mapped: Mapped) -> list[Caveat]:
+    caveats = []
+    if fusion.graph_source == "names":
+        caveats.append(
+            Caveat(
+                "nodes-from-names",
+                "The graph was rebuilt from the layers' names: what was folded or removed does "
+                "not show, and the order inside a layer is that of its name.",
+                "Give the model's ONNX file.",
+            )
+        )
+    if mapped.strange:
+        few = ", ".join(mapped.strange[:3])
+        caveats.append(
+            Caveat(
+                "nodes-not-in-model",
+                f"The builder names {len(mapped.strange)} nodes that are not in the graph: {few}.",
+                "Give the ONNX file that this plan was built from.",
+            )
+        )
+    share = fusion.one_owner_share
+    if fusion.largest_group > _UNCERTAIN_GROUP or (share is not None and share < _UNCERTAIN_SHARE):
+        at = "" if share is None else f", and {share:.0%} of the nodes are in one layer only"
+        caveats.append(
+            Caveat(
+                "mapping-uncertain",
+                f"The largest group has {fusion.largest_group} nodes{at}.",
+                "With ONNX Runtime, build at the optimisation level extended.",
+            )
+        )
+    return caveats
+
+
+def _profile_caveats(profile: LayerProfile | None) -> tuple[Caveat, ...]:
+    return profile.caveats if profile else ()

@@ -1,0 +1,407 @@
+"""ONNX nodes ↔ layers of TensorRT: what became of every node, and the rule that says so.
+
+The builder's own words come first: ``Metadata``, then the layer's name. What is left is settled
+by proof from the graph, in this order:
+
+1. no graph output depends on the node: removed;
+2. it depends on constants alone: folded into the constants of the layers that need it;
+3. it depends on dimensions alone: computed when shapes are set, by no kernel;
+4. it lies in a region that the builder does not open: opaque;
+5. the layers before and behind it leave it one place: by the tensors that they declare, or because
+   everything around it is in one layer;
+6. a Concat whose inputs are written into slices of one tensor: written in place;
+7. its operator and attributes only rename what it reads: removed.
+
+Nothing is guessed: what no rule settles stays unexplained.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from trtlab.analysis.fusion.kinds import REGIONS
+from trtlab.analysis.fusion.names import LayerName, parse, region_ends
+from trtlab.analysis.fusion.proofs import moves_nothing, not_computed, one_in_one_out
+from trtlab.analysis.fusion.wiring import LayerWiring, Wiring, fits
+from trtlab.model.types import Graph, Node, Tensor
+from trtlab.record import Edge, EngineLayer, Fate, LayerTensor, Rule, State
+
+_CONCAT = "Concat"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What became of every node.
+
+    Attributes:
+        edges: Node by node in the graph's order, layers in the builder's.
+        fates: One for each node, in the graph's order.
+        strange: Nodes that the builder names and the graph lacks.
+    """
+
+    edges: tuple[Edge, ...]
+    fates: tuple[Fate, ...]
+    strange: tuple[str, ...]
+
+
+def map_layers(graph: Graph, layers: Sequence[EngineLayer]) -> Mapped:
+    """Map the nodes of a graph to the layers that TensorRT made of it. See the module's rules."""
+    return _Mapper(graph, layers).map()
+
+
+class _Mapper:
+    def __init__(self, graph: Graph, layers: Sequence[EngineLayer]) -> None:
+        self.wiring = Wiring(graph)
+        self.layers = layers
+        self.engine = LayerWiring(layers)
+        self.named = _named(graph)
+        known = {*self.named, *graph.tensors}
+        self.names = [parse(layer.name, known) for layer in layers]
+        self.owners: dict[str, dict[int, Rule]] = defaultdict(dict)
+        self.fates: dict[str, Fate] = {}
+        self.strange: dict[str, None] = {}
+        self.regions = [i for i in range(len(layers)) if self._is_region(i)]
+
+    def map(self) -> Mapped:
+        self._take_the_builders_word()
+        self._take_what_lies_between_tensors()
+        self._settle(lambda node: not_computed(node, self.wiring, self._after(node.name)))
+        for number in self.regions:
+            self._open(number)
+        # Each answer can make the next one possible, so until none comes.
+        while self._settle(self._by_its_place) or self._settle(self._written_in_place):
+            pass
+        self._settle(self._renames_only)
+        edges = [
+            Edge(node.name, layer, rule)
+            for node in self.wiring.graph.nodes
+            for layer, rule in sorted(self.owners.get(node.name, {}).items())
+        ]
+        fates = tuple(self._fate(node.name) for node in self.wiring.graph.nodes)
+        return Mapped(tuple(edges), fates, tuple(self.strange))
+
+    def _fate(self, node: str) -> Fate:
+        owners = self.owners.get(node)
+        if not owners:
+            return self.fates.get(node) or Fate(node, "unexplained", (), "none")
+        layers = tuple(sorted(owners))
+        state: State = "opaque" if set(layers) <= set(self.regions) else "in layer"
+        return Fate(node, state, layers, owners[layers[0]])
+
+    def _settle(self, rule: Callable[[Node], Fate | None]) -> bool:
+        """Apply a rule to every node that has no fate yet; say whether it settled any."""
+        found = False
+        for node in self.wiring.graph.nodes:
+            if node.name in self.fates or self.owners.get(node.name):
+                continue
+            fate = rule(node)
+            if fate is None:
+                continue
+            found = True
+            if fate.state in ("in layer", "opaque"):
+                self._own(node.name, fate.layers, fate.rule)
+            else:
+                self.fates[node.name] = fate
+        return found
+
+    def _own(self, node: str, layers: Iterable[int], rule: Rule) -> None:
+        for layer in layers:
+            self.owners[node].setdefault(layer, rule)
+
+    # The builder's own words
+
+    def _take_the_builders_word(self) -> None:
+        doubtful: dict[str, list[tuple[int, Rule]]] = defaultdict(list)
+        for number, (layer, name) in enumerate(zip(self.layers, self.names, strict=True)):
+            for said, rule in self._claims(layer, name):
+                nodes = self.named.get(said, ())
+                if len(nodes) == 1:
+                    self._own(nodes[0], (number,), rule)
+                elif nodes:
+                    doubtful[said].append((number, rule))
+                elif rule == "metadata":
+                    self.strange[said] = None
+        for said, places in doubtful.items():
+            self._tell_apart(self.named[said], places)
+
+    def _claims(self, layer: EngineLayer, name: LayerName) -> Iterator[tuple[str, Rule]]:
+        for said in layer.nodes:
+            yield said, "metadata"
+        # Parts of a name may be the parser's own numbering (``linear_1``: the bias of ``linear``).
+        # Where there is metadata, it is the better word.
+        if not layer.nodes:
+            for leaf in name.leaves:
+                if leaf in self.named:
+                    yield leaf, "layer name"
+        if name.role == "copy":
+            for reader in self.wiring.readers.get(name.of, ()):
+                if self.wiring.nodes[reader].op == _CONCAT:
+                    yield reader, "layer name"
+
+    def _tell_apart(self, nodes: Sequence[str], places: list[tuple[int, Rule]]) -> None:
+        """Give nodes that share one name to the layers that bear it."""
+        if len({number for number, _ in places}) == 1:
+            for node in nodes:
+                self._own(node, (places[0][0],), places[0][1])
+            return
+        held = {number: {n for n, o in self.owners.items() if number in o} for number, _ in places}
+        for number, rule in places:
+            beside = [n for n in nodes if held[number] & self._neighbours(n)]
+            if len(beside) == 1:
+                self._own(beside[0], (number,), rule)
+
+    def _neighbours(self, node: str) -> set[str]:
+        return {*self.wiring.before(node), *self.wiring.after(node)}
+
+    def _take_what_lies_between_tensors(self) -> None:
+        """Give a layer the nodes between the tensors that it declares by the graph's names."""
+        for number, layer in enumerate(self.layers):
+            if self.names[number].role in ("reformat", "copy") or number in self.regions:
+                continue
+            border = {tensor.name for tensor in layer.inputs}
+            for tensor in layer.outputs:
+                if self.engine.writers[tensor.name] == [number]:
+                    for node in self._back_to(border, tensor.name, number):
+                        self._own(node, (number,), "tensors")
+
+    def _back_to(self, border: set[str], tensor: str, layer: int) -> list[str]:
+        """Return the ownerless nodes on the ways back from ``tensor`` to ``border``."""
+        found: dict[str, None] = {}
+        waiting = [tensor]
+        seen = set(border)
+        while waiting:
+            name = waiting.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            node = self.wiring.writer.get(name)
+            if node is None or node in self.wiring.folded or node in self.wiring.shape_only:
+                continue
+            owners = self.owners.get(node)
+            if owners and layer not in owners:
+                continue
+            # One that moves nothing is in the layer only if what it reads is made there too.
+            if not owners and not moves_nothing(self.wiring.nodes[node], self.wiring):
+                found[node] = None
+            waiting.extend(self.wiring.data_inputs(node))
+        return list(found)
+
+    # Regions
+
+    def _is_region(self, number: int) -> bool:
+        # A layer that Myelin made is opened where the builder lists what is in the region.
+        return self.names[number].role == "region" or self.layers[number].type in REGIONS
+
+    def _open(self, number: int) -> None:
+        """Find the nodes inside a region of which only the end points are named."""
+        layer = self.layers[number]
+        if layer.nodes:
+            return
+        known = {*self.named, *self.wiring.graph.tensors}
+        first, last = region_ends(self.names[number].of, known)
+        starts = self._nodes_at(first, self.wiring.readers.get(first, ()))
+        ends = self._nodes_at(last, [w for w in [self.wiring.writer.get(last)] if w])
+        starts = starts or [r for t in layer.inputs for r in self.wiring.readers.get(t.name, ())]
+        ends = ends or [self.wiring.writer[t.name] for t in layer.outputs
+                        if t.name in self.wiring.writer]  # fmt: skip
+        inside = self.wiring.live - self.wiring.folded - self.wiring.shape_only
+        if starts:
+            inside &= self.wiring.downstream(starts)
+        if ends:
+            inside &= self.wiring.upstream(ends)
+        if not starts and not ends and len(self.layers) > 1:
+            return
+        for node in inside:
+            if not self.owners.get(node):
+                self._own(node, (number,), "region")
+
+    def _nodes_at(self, name: str, readers: Iterable[str]) -> list[str]:
+        return [*self.named.get(name, ()), *readers]
+
+    # What lies between known layers
+
+    def _by_its_place(self, node: Node) -> Fate | None:
+        before, after = self._before(node.name), self._after(node.name)
+        if before and before == after and len(before) == 1 and not self._is_output(node):
+            return Fate(node.name, "in layer", tuple(before), "reachability")
+        if (moved := self._added_between(node, before, after)) is not None:
+            return Fate(node.name, "in layer", (moved,), "tensors")
+        if moves_nothing(node, self.wiring):
+            return None  # on either side of what passes there is nothing to do
+        place = self._side(node, before, after)
+        return Fate(node.name, "in layer", tuple(sorted(place)), "tensors") if place else None
+
+    def _added_between(self, node: Node, before: set[int], after: set[int]) -> int | None:
+        """Return the layer without nodes that reads what this one reads and writes its output."""
+        read, written = one_in_one_out(node, self.wiring)
+        if read is None or written is None or _alike(read, written):
+            return None
+        taken = {number for owners in self.owners.values() for number in owners}
+        candidates = {
+            number
+            for writer in before
+            for tensor in self.layers[writer].outputs
+            for number in self.engine.readers[tensor.name]
+        } or set(self.engine.readers[read.name])
+        for number in sorted(candidates - taken - set(self.regions)):
+            layer = self.layers[number]
+            leads_on = after & {r for t in layer.outputs for r in self.engine.readers[t.name]}
+            ends = self._is_output(node) and any(t.name == written.name for t in layer.outputs)
+            if (
+                (leads_on or ends)
+                and any(_is(t, read) for t in layer.inputs)
+                and any(_is(t, written) for t in layer.outputs)
+            ):
+                return number
+        return None
+
+    def _side(self, node: Node, before: set[int], after: set[int]) -> set[int]:
+        """Return the layers on the one side of what passes between them, where that tells."""
+        read, written = one_in_one_out(node, self.wiring)
+        between = self.engine.read_from(before, after)
+        if read is None or written is None or not between or before & after:
+            return set()
+        passing = [
+            t for i in before for t in self.layers[i].outputs if t.name in between
+        ]  # as their writers declare them
+        if all(_is(t, read) and not _is(t, written) for t in passing):
+            return after
+        if all(_is(t, written) and not _is(t, read) for t in passing):
+            return before
+        return set()
+
+    def _is_output(self, node: Node) -> bool:
+        return not set(node.outputs).isdisjoint(self.wiring.graph.outputs)
+
+    def _before(self, node: str) -> set[int]:
+        """Return the layers of the nearest nodes before that are in one."""
+        return self._nearest(node, self.wiring.before)
+
+    def _after(self, node: str) -> set[int]:
+        """Return the layers of the nearest nodes behind that are in one."""
+        return self._nearest(node, self.wiring.after)
+
+    def _nearest(self, node: str, step: Callable[[str], list[str]]) -> set[int]:
+        found: set[int] = set()
+        seen = {node}
+        waiting = step(node)
+        while waiting:
+            name = waiting.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            if owners := self.owners.get(name):
+                found |= owners.keys()
+            else:
+                waiting.extend(step(name))
+        return found
+
+    # Concatenation in place, and views
+
+    def _written_in_place(self, node: Node) -> Fate | None:
+        """Prove that every input of a Concat is written into a slice of one tensor."""
+        if node.op != _CONCAT or node.domain:
+            return None
+        tensors = self.wiring.graph.tensors
+        pieces = [tensors.get(name) for name in node.inputs]
+        whole = tensors.get(node.outputs[0])
+        for name, writers in self._targets(node):
+            slices = [(t, w) for w in writers for t in self.layers[w].outputs if t.name == name]
+            if (
+                whole is not None
+                and len(slices) == len(pieces)
+                and all(piece is not None and self._writes(piece, slices) for piece in pieces)
+                and self._is_read_whole(name, whole)
+            ):
+                return Fate(
+                    node.name,
+                    "removed",
+                    tuple(sorted(writers)),
+                    "written in place",
+                    f"{len(writers)} layers write its inputs side by side into one tensor, "
+                    "which the next layer reads as a whole.",
+                )
+        return None
+
+    def _targets(self, node: Node) -> Iterator[tuple[str, list[int]]]:
+        """Yield the engine's tensors that layers before the node write together."""
+        before = self._before(node.name)
+        copies = {
+            r for i in before for t in self.layers[i].outputs for r in self.engine.readers[t.name]
+        }
+        names = dict.fromkeys(
+            t.name for i in sorted(before | copies) for t in self.layers[i].outputs
+        )
+        for name in names:
+            if len(self.engine.writers[name]) > 1:
+                yield name, self.engine.writers[name]
+
+    def _writes(self, piece: Tensor, slices: list[tuple[LayerTensor, int]]) -> bool:
+        """Whether a layer that has the piece, or copies it, writes a slice of its shape."""
+        writer = self.wiring.writer.get(piece.name)
+        having = (
+            set(self.engine.readers[piece.name])
+            if writer is None
+            else set(self.owners.get(writer, ())) or self._before(writer)
+        )
+        for declared, number in slices:
+            if fits(declared.shape, piece.shape) and (
+                number in having
+                or (
+                    number not in self._taken()
+                    and having & {w for t in self.layers[number].inputs
+                                  for w in self.engine.writers[t.name]}
+                )
+            ):  # fmt: skip
+                return True
+        return False
+
+    def _taken(self) -> set[int]:
+        return {number for owners in self.owners.values() for number in owners}
+
+    def _is_read_whole(self, name: str, whole: Tensor) -> bool:
+        return (
+            any(
+                t.name == name and fits(t.shape, whole.shape)
+                for number in self.engine.readers[name]
+                for t in self.layers[number].inputs
+            )
+            or name == whole.name
+        )
+
+    def _renames_only(self, node: Node) -> Fate | None:
+        found = moves_nothing(node, self.wiring)
+        if found is None:
+            return None
+        rule, because = found
+        before, after = self._before(node.name), self._after(node.name)
+        if self.engine.read_from(before, after):
+            because += " The layer behind it reads the very tensor that the one before it writes."
+        return Fate(node.name, "removed", tuple(sorted(after)), rule, because)
+
+
+def _named(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Return the graph's nodes by the name that TensorRT knows them by.
+
+    That is the name in the file, which several nodes may share; TensorRT's parser calls a node
+    without one ``node_of_`` and its first output (seen: TensorRT-RTX 1.7).
+    """
+    named: dict[str, list[str]] = defaultdict(list)
+    for node in graph.nodes:
+        name = node.name if node.file_name is None else node.file_name
+        if not name and node.outputs:
+            name = f"node_of_{node.outputs[0]}"
+        named[name].append(node.name)
+    named.pop("", None)
+    return {name: tuple(nodes) for name, nodes in named.items()}
+
+
+def _is(declared: LayerTensor, tensor: Tensor) -> bool:
+    """Whether a layer's tensor can be the graph's, by type and dimensions."""
+    return declared.dtype == tensor.dtype and fits(declared.shape, tensor.shape)
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and fits(a.shape, b.shape)

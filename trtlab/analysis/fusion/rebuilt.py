@@ -1,0 +1,123 @@
+"""A graph rebuilt from the names and tensors of a plan's layers, where there is no ONNX file.
+
+Its nodes are the parts of the layers' names; their order inside a layer is that of the name, which
+is nearly always that of the data. Their operators are read off the names. Tensors inside a layer
+have no known shape. So it shows what was fused, and nothing about what was folded or removed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trtlab.analysis.fusion.names import is_helper, parse
+from trtlab.model.types import Graph, Node, Tensor
+from trtlab.record import EngineLayer, LayerTensor
+
+_OP = re.compile(r"(?:node_)?(.*?)(?:_*\d+)?(?:_quantized)?", re.DOTALL)
+_WEIGHT = re.compile(
+    r".*(?:[._](?:weight|bias|kernel|gamma|beta)|:\d+|/ReadVariableOp)", re.DOTALL
+)
+_OPS = {
+    "conv1d": "Conv", "conv2d": "Conv", "conv3d": "Conv", "convolution": "Conv",
+    "depthwiseconv2dnative": "Conv", "depthwise": "Conv", "conv2dbackpropinput": "ConvTranspose",
+    "linear": "Gemm", "addmm": "Gemm", "dense": "Gemm", "mm": "MatMul", "bmm": "MatMul",
+    "matmul": "MatMul", "batchmatmulv2": "MatMul", "biasadd": "Add", "add": "Add", "addv2": "Add",
+    "relu": "Relu", "relu6": "Clip", "max_pool2d": "MaxPool", "maxpool": "MaxPool",
+    "avgpool": "AveragePool", "softmax": "Softmax", "quantlinearnode": "QuantizeLinear",
+}  # fmt: skip
+"""Operators of ONNX by what PyTorch's and TensorFlow's exporters call their nodes."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    nodes: dict[str, Node] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+def graph_from_layers(name: str, layers: Sequence[EngineLayer]) -> Graph:
+    """Rebuild what can be known of a graph from a plan's layers alone."""
+    draft = _Draft()
+    parts = [nodes_named(layer) for layer in layers]
+    last: dict[str, str] = {}  # by the engine's tensor: the graph's tensor that stands for it
+    written = {t.name for layer in layers for t in layer.outputs}
+    for layer, nodes in zip(layers, parts, strict=True):
+        inputs = [last.setdefault(t.name, t.name) for t in layer.inputs]
+        for tensor in layer.inputs:
+            _keep(draft, tensor)
+        if not nodes:
+            for tensor in layer.outputs:
+                last[tensor.name] = inputs[0] if inputs else tensor.name
+                _keep(draft, tensor)
+            continue
+        outputs = [t.name for t in layer.outputs]
+        for tensor in layer.outputs:
+            last[tensor.name] = tensor.name
+            _keep(draft, tensor)
+        _chain(draft, nodes, inputs, outputs)
+    read = {t for node in draft.nodes.values() for t in node.inputs}
+    made = {t for node in draft.nodes.values() for t in node.outputs}
+    inputs = [t.name for y in layers for t in y.inputs if t.name not in written]
+    outputs = [t for node in draft.nodes.values() for t in node.outputs if t not in read]
+    return Graph(
+        name,
+        tuple(draft.nodes.values()),
+        {key: draft.tensors.get(key) or Tensor(key, None, None) for key in
+         dict.fromkeys((*draft.tensors, *read, *made))},
+        tuple(dict.fromkeys(inputs)),
+        tuple(dict.fromkeys(outputs)),
+    )  # fmt: skip
+
+
+def nodes_named(layer: EngineLayer) -> tuple[str, ...]:
+    """Return the nodes in a layer, as far as metadata or its name tells without the graph."""
+    if layer.nodes:
+        return layer.nodes
+    name = parse(layer.name)
+    leaves = name.leaves
+    if name.by_myelin and layer.type in ("signal", "wait", "shape_call"):
+        return ()
+    return tuple(
+        leaf
+        for leaf, following in zip(leaves, (*leaves[1:], ""), strict=True)
+        if not is_helper(leaf) and not _is_weight(leaf, following)
+    )
+
+
+def _is_weight(leaf: str, following: str) -> bool:
+    """Whether a part is a weight: by its ending, or because what follows quantises it."""
+    quantised = "quant" in following.lower() and "quant" not in _last(leaf).lower()
+    return _WEIGHT.fullmatch(leaf) is not None or quantised
+
+
+def _last(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2]
+
+
+def _operator(name: str) -> str:
+    """Return the operator that a node's name tells of, as ONNX calls it where that is known."""
+    match = _OP.fullmatch(_last(name))
+    word = (match[1] if match else "") or _last(name)
+    return _OPS.get(word.lower(), word)
+
+
+def _keep(draft: _Draft, tensor: LayerTensor) -> None:
+    draft.tensors.setdefault(tensor.name, Tensor(tensor.name, tensor.dtype, tensor.shape))
+
+
+def _chain(
+    draft: _Draft, names: Sequence[str], inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
+    """Add a layer's nodes one behind the other; a second input goes to the first Add."""
+    new = [name for name in names if name not in draft.nodes]
+    adds = [name for name in new if _operator(name) == "Add"]
+    passed: tuple[str, ...] = tuple(inputs) if not adds or new[:1] == adds[:1] else (*inputs[:1],)
+    rest = tuple(t for t in inputs if t not in passed)
+    for number, name in enumerate(new):
+        read = (*passed, *rest) if adds and name == adds[0] and number else passed
+        ends = number == len(new) - 1
+        written = tuple(outputs) if ends else (f"{name} → {new[number + 1]}",)
+        written = tuple(t for t in written if t not in inputs)
+        draft.nodes[name] = Node(name, _operator(name), tuple(dict.fromkeys(read)), written)
+        passed = written
