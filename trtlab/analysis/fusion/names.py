@@ -36,15 +36,9 @@ _COPY = " copy"
 _PWN = re.compile(r"PWN\((.*)\)", re.DOTALL)
 _DEEPEST = 50
 
-_HELPER = re.compile(
-    r"\(Unnamed Layer\* \d+\) \[\w+\]"
-    r"|ONNXTRT_\w+"
-    r"|(?:copied_)?(?:un)?(?:squeeze|reshape|transpose|shuffle)(?:_node)?_(?:before|after)_.*"
-    r"|QuantizeLinear_\d+_quantize_scale_node"
-    r"|.*_(?:clone|output)_\d+"
-    r"|\(Unnamed Layer\* \d+\).*",
-    re.DOTALL,
-)
+_BESIDE = r"(?:copied_)?(?:un)?(?:squeeze|reshape|transpose|shuffle)(?:_node)?_(?:before|after)_"
+_HELPER = re.compile(rf"\(Unnamed Layer\* \d+\).*|ONNXTRT_\w+|{_BESIDE}.*", re.DOTALL)
+_HELPER_OF = re.compile(rf"{_BESIDE}(.*)", re.DOTALL)
 
 Joint = Literal["leaf", "pointwise", "vertical", "horizontal"]
 Role = Literal["fused", "copy", "reformat", "region", "generated"]
@@ -142,12 +136,13 @@ def parse(text: str, known: Collection[str] = ()) -> LayerName:
 
 def tree(text: str, known: Collection[str] = (), depth: int = 0) -> Part:
     """Take apart what was fused; ``str`` of the result is the text again."""
-    if text not in known and depth < _DEEPEST:
-        for separator, joint in ((" || ", "horizontal"), (" + ", "vertical")):
-            pieces = _split(text, separator, known)
+    # Inside a joined name a helper was put together already, whatever its own name holds.
+    is_whole = depth > 0 and _HELPER_OF.fullmatch(text) is not None
+    if text not in known and not is_whole and depth < _DEEPEST:
+        for joint, pieces in _joints(text, known):
             if len(pieces) > 1:
                 parts = tuple(tree(piece, known, depth + 1) for piece in pieces)
-                return Part("horizontal" if joint == "horizontal" else "vertical", parts=parts)
+                return Part(joint, parts=parts)
         if match := _PWN.fullmatch(text):
             pieces = _split(match[1], ", ", known)
             return Part("pointwise", parts=tuple(tree(p, known, depth + 1) for p in pieces))
@@ -171,9 +166,20 @@ def is_helper(leaf: str) -> bool:
     return _HELPER.fullmatch(leaf) is not None
 
 
+def _joints(text: str, known: Collection[str]) -> list[tuple[Joint, list[str]]]:
+    """Return the two ways to split, the one to try first before the other."""
+    vertical = _split(text, " + ", known)
+    ways: list[tuple[Joint, list[str]]] = [
+        ("horizontal", _split(text, " || ", known)),
+        ("vertical", vertical),
+    ]
+    # Only where a known name holds the mark of the other does ` + ` bind less.
+    return ways[::-1] if any(" || " in piece and piece in known for piece in vertical) else ways
+
+
 def _split(text: str, separator: str, known: Collection[str]) -> list[str]:
     """Split at parenthesis depth 0, but never inside a known name."""
-    pieces = _at_depth_0(text, separator)
+    pieces = _helpers_whole(_at_depth_0(text, separator), separator)
     if not known or len(pieces) < 2:
         return pieces
     joined: list[str] = []
@@ -191,6 +197,30 @@ def _split(text: str, separator: str, known: Collection[str]) -> list[str]:
         joined.append(separator.join(pieces[start:end]))
         start = end
     return joined
+
+
+def _helpers_whole(pieces: list[str], separator: str) -> list[str]:
+    """Put a helper together again whose own name holds a joined one.
+
+    ``unsqueeze_node_after_a + b_t`` stands behind ``a + b``, which it serves (seen: TensorRT 8).
+    """
+    whole: list[str] = []
+    for piece in pieces:
+        served = _HELPER_OF.fullmatch(whole[-1]) if whole else None
+        inner = served[1].split(separator) if served else []
+        if inner and piece.startswith(_expected_next(whole[:-1], inner)):
+            whole[-1] += separator + piece
+        else:
+            whole.append(piece)
+    return whole
+
+
+def _expected_next(before: list[str], inner: list[str]) -> str | tuple[()]:
+    """Return what follows ``inner`` among the pieces before, where these begin like it."""
+    for start in range(len(before) - len(inner)):
+        if before[start : start + len(inner)] == inner:
+            return before[start + len(inner)]
+    return ()
 
 
 def _at_depth_0(text: str, separator: str) -> list[str]:

@@ -74,20 +74,17 @@ def nodes_named(layer: EngineLayer) -> tuple[str, ...]:
     """Return the nodes in a layer, as far as metadata or its name tells without the graph."""
     if layer.nodes:
         return layer.nodes
-    name = parse(layer.name)
-    leaves = name.leaves
-    if name.by_myelin and layer.type in ("signal", "wait", "shape_call"):
-        return ()
+    leaves = parse(layer.name).leaves
     return tuple(
         leaf
-        for leaf, following in zip(leaves, (*leaves[1:], ""), strict=True)
+        for leaf, following in zip(leaves, (*leaves, "")[1:], strict=True)
         if not is_helper(leaf) and not _is_weight(leaf, following)
     )
 
 
 def _is_weight(leaf: str, following: str) -> bool:
     """Whether a part is a weight: by its ending, or because what follows quantises it."""
-    quantised = "quant" in following.lower() and "quant" not in _last(leaf).lower()
+    quantised = "quant" in _last(following).lower() and "quant" not in _last(leaf).lower()
     return _WEIGHT.fullmatch(leaf) is not None or quantised
 
 
