@@ -34,6 +34,8 @@ PRODUCTS = frozenset(
         "FusedMatMul", "QGemm", "MultiHeadAttention", "LSTM", "GRU", "RNN",
     }
 )  # fmt: skip
+ANCHORS = CONVOLUTIONS | PRODUCTS
+"""What other nodes are fused with."""
 QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 ADDS = frozenset({"Add", "Sum"})
 
@@ -89,7 +91,7 @@ def patterns(
         return ["reformat or cast"] if moves_only(layer) else []
     held = set(nodes)
     ops = Counter(wiring.nodes[node].op for node in nodes)
-    anchors = [n for n in nodes if wiring.nodes[n].op in CONVOLUTIONS | PRODUCTS]
+    anchors = [n for n in nodes if wiring.nodes[n].op in ANCHORS]
     found: list[Pattern] = []
     if anchors and len(nodes) > len(anchors):
         found.append("vertical fusion")

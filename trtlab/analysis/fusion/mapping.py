@@ -162,31 +162,42 @@ class _Mapper:
                 continue
             border = {tensor.name for tensor in layer.inputs}
             for tensor in layer.outputs:
-                if self.engine.writers[tensor.name] == [number]:
+                if self.engine.writers[tensor.name] == [number] and tensor.name not in border:
                     for node in self._back_to(border, tensor.name, number):
                         self._own(node, (number,), "tensors")
 
     def _back_to(self, border: set[str], tensor: str, layer: int) -> list[str]:
-        """Return the ownerless nodes on the ways back from ``tensor`` to ``border``."""
-        found: dict[str, None] = {}
+        """Return the ownerless nodes from which every way back from ``tensor`` ends at ``border``.
+
+        Where one ends elsewhere, at a node of another layer or an input that the layer does not
+        read, some node before it is in another layer, and it cannot be told which.
+        """
+        met: set[str] = set()
         waiting = [tensor]
-        seen = set(border)
         while waiting:
-            name = waiting.pop()
-            if name in seen:
+            node = self.wiring.writer.get(waiting.pop())
+            if node is None or node in met or self._is_elsewhere(node, layer):
                 continue
-            seen.add(name)
-            node = self.wiring.writer.get(name)
-            if node is None or node in self.wiring.folded or node in self.wiring.shape_only:
-                continue
-            owners = self.owners.get(node)
-            if owners and layer not in owners:
-                continue
-            # One that moves nothing is in the layer only if what it reads is made there too.
-            if not owners and not moves_nothing(self.wiring.nodes[node], self.wiring):
-                found[node] = None
-            waiting.extend(self.wiring.data_inputs(node))
-        return list(found)
+            met.add(node)
+            waiting += [t for t in self.wiring.data_inputs(node) if t not in border]
+        ends: dict[str, bool] = {}
+        for node in sorted(met, key=self.wiring.order.__getitem__):
+            ends[node] = all(
+                t in border or ends.get(self.wiring.writer.get(t, ""), False)
+                for t in self.wiring.data_inputs(node)
+            )
+        # One that moves nothing is in the layer only if what it reads is made there too.
+        return [
+            node
+            for node, closed in ends.items()
+            if closed
+            and not self.owners.get(node)
+            and not moves_nothing(self.wiring.nodes[node], self.wiring)
+        ]
+
+    def _is_elsewhere(self, node: str, layer: int) -> bool:
+        owners = self.owners.get(node, {})
+        return len(owners) > 0 and layer not in owners
 
     # Regions
 

@@ -8,9 +8,10 @@ have no known shape. So it shows what was fused, and nothing about what was fold
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from trtlab.analysis.fusion.kinds import ANCHORS, QUANTISERS
 from trtlab.analysis.fusion.names import is_helper, parse
 from trtlab.model.types import Graph, Node, Tensor
 from trtlab.record import EngineLayer, LayerTensor
@@ -55,7 +56,9 @@ def graph_from_layers(name: str, layers: Sequence[EngineLayer]) -> Graph:
         for tensor in layer.outputs:
             last[tensor.name] = tensor.name
             _keep(draft, tensor)
-        _chain(draft, nodes, inputs, outputs)
+        new = [name for name in nodes if name not in draft.nodes]
+        ops = dict(zip(new, _operators(layer, new), strict=True))
+        _chain(draft, ops, inputs, outputs)
     read = {t for node in draft.nodes.values() for t in node.inputs}
     made = {t for node in draft.nodes.values() for t in node.outputs}
     inputs = [t.name for y in layers for t in y.inputs if t.name not in written]
@@ -103,18 +106,36 @@ def _keep(draft: _Draft, tensor: LayerTensor) -> None:
     draft.tensors.setdefault(tensor.name, Tensor(tensor.name, tensor.dtype, tensor.shape))
 
 
+def _operators(layer: EngineLayer, names: Sequence[str]) -> list[str]:
+    """Return the operators of a layer's nodes by their names, held against the layer's own type.
+
+    Exporters keep a name when they change what it stands for: ``Conv2D__6`` may be a Transpose,
+    ``BiasAdd`` a convolution.
+    """
+    ops = [_operator(name) for name in names]
+    said = layer.details.get("ParameterType", "").strip('"')
+    anchors = [op for op in ops if op in ANCHORS]
+    if said == "Convolution" and not anchors:
+        place = next((i for i, op in enumerate(ops) if op not in QUANTISERS), None)
+        if place is not None:
+            ops[place] = "Conv"
+    elif said and said != "Convolution" and anchors and len(ops) == 1:
+        ops = [said]
+    return ops
+
+
 def _chain(
-    draft: _Draft, names: Sequence[str], inputs: Sequence[str], outputs: Sequence[str]
+    draft: _Draft, ops: Mapping[str, str], inputs: Sequence[str], outputs: Sequence[str]
 ) -> None:
     """Add a layer's nodes one behind the other; a second input goes to the first Add."""
-    new = [name for name in names if name not in draft.nodes]
-    adds = [name for name in new if _operator(name) == "Add"]
-    passed: tuple[str, ...] = tuple(inputs) if not adds or new[:1] == adds[:1] else (*inputs[:1],)
+    names = list(ops)
+    adds = [name for name in names if ops[name] == "Add"]
+    passed: tuple[str, ...] = tuple(inputs) if not adds or names[0] == adds[0] else (*inputs[:1],)
     rest = tuple(t for t in inputs if t not in passed)
-    for number, name in enumerate(new):
+    for number, name in enumerate(names):
         read = (*passed, *rest) if adds and name == adds[0] and number else passed
-        ends = number == len(new) - 1
-        written = tuple(outputs) if ends else (f"{name} → {new[number + 1]}",)
+        ends = number == len(names) - 1
+        written = tuple(outputs) if ends else (f"{name} → {names[number + 1]}",)
         written = tuple(t for t in written if t not in inputs)
-        draft.nodes[name] = Node(name, _operator(name), tuple(dict.fromkeys(read)), written)
+        draft.nodes[name] = Node(name, ops[name], tuple(dict.fromkeys(read)), written)
         passed = written
