@@ -82,7 +82,7 @@ def _graph(
         return graph_of(load(model, store=store, progress=progress, cancel=cancel), store)
     if plan.model_source == "network":
         return None
-    graph = store.graph(plan.model.hash)
+    graph = store.graph(plan.model.hash) if plan.model.hash else None
     if graph is None and plan.source == "here" and plan.model_path is not None:
         return _read_again(plan, plan.model_path, store)
     return graph

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Literal
 
 from trtlab.analysis.flops import node_costs
@@ -146,6 +147,7 @@ def _groups(
     main = kinds.main_stream(layers)
     slices = kinds.slice_writers(mapped.fates)
     groups: list[Group] = []
+    tags = (f"G{n}" for n in count(1))
     for number, layer in enumerate(layers):
         nodes = held.get(number, [])
         is_region = layer.type in kinds.REGIONS or parse(layer.name).role == "region"
@@ -159,7 +161,7 @@ def _groups(
         time, share = times.get(layer.name, (None, None))
         data = [t for t in layer.inputs if not t.is_constant]
         group = Group(
-            tag=f"G{sum(bool(g.nodes) for g in groups) + 1}" if nodes else "",
+            tag=next(tags) if nodes else "",
             family=kinds.family(layer, nodes, wiring, is_region=is_region),
             patterns=tuple(patterns),
             nodes=tuple(nodes),

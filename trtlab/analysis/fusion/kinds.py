@@ -99,7 +99,7 @@ def patterns(
         found.append("pointwise chain")
     if anchors and any(_adds_from_outside(node, held, wiring) for node in nodes):
         found.append("residual add")
-    if len(anchors) > 1 and _side_by_side(anchors, wiring):
+    if len(anchors) > 1 and _side_by_side(anchors, held, wiring):
         found.append("horizontal merge")
     quantisers = sum(ops[op] for op in QUANTISERS)
     if quantisers and len(nodes) > quantisers:
@@ -127,7 +127,10 @@ def _adds_from_outside(node: str, held: set[str], wiring: Wiring) -> bool:
     return any(inside) and not all(inside)
 
 
-def _side_by_side(anchors: Sequence[str], wiring: Wiring) -> bool:
-    """Whether two of them do not depend on each other."""
-    above = {node: wiring.upstream([node]) for node in anchors}
+def _side_by_side(anchors: Sequence[str], held: set[str], wiring: Wiring) -> bool:
+    """Whether two of them do not depend on each other; ways outside the layer cannot be."""
+    above: dict[str, set[str]] = {}
+    for node in sorted(held, key=wiring.order.__getitem__):
+        inside = [n for n in wiring.before(node) if n in above]
+        above[node] = {node}.union(*(above[n] for n in inside))
     return any(a not in above[b] and b not in above[a] for a in anchors for b in anchors)

@@ -67,7 +67,7 @@ class _Mapper:
     def map(self) -> Mapped:
         self._take_the_builders_word()
         self._take_what_lies_between_tensors()
-        self._settle(lambda node: not_computed(node, self.wiring, self._after(node.name)))
+        self._settle(lambda node: not_computed(node, self.wiring, self.after[node.name]))
         for number in self.regions:
             self._open(number)
         # Each answer can make the next one possible, so until none comes.
@@ -93,6 +93,10 @@ class _Mapper:
     def _settle(self, rule: Callable[[Node], Fate | None]) -> bool:
         """Apply a rule to every node that has no fate yet; say whether it settled any."""
         found = False
+        nodes = self.wiring.graph.nodes
+        self.before = self._nearest(nodes, self.wiring.before)
+        self.after = self._nearest(reversed(nodes), self.wiring.after)
+        self.taken = {number for owners in self.owners.values() for number in owners}
         for node in self.wiring.graph.nodes:
             if node.name in self.fates or self.owners.get(node.name):
                 continue
@@ -105,6 +109,23 @@ class _Mapper:
             else:
                 self.fates[node.name] = fate
         return found
+
+    def _nearest(
+        self, nodes: Iterable[Node], step: Callable[[str], list[str]]
+    ) -> dict[str, frozenset[int]]:
+        """Return by node the layers of the nearest nodes, in one direction, that are in one.
+
+        ``nodes`` come in the order of the steps; each set is made of those of its neighbours.
+        """
+        nearest: dict[str, frozenset[int]] = {}
+        for node in nodes:
+            beside = {
+                frozenset(owners) if (owners := self.owners.get(name)) else nearest[name]
+                for name in step(node.name)
+                if self.owners.get(name) or name in nearest
+            }
+            nearest[node.name] = beside.pop() if len(beside) == 1 else frozenset().union(*beside)
+        return nearest
 
     def _own(self, node: str, layers: Iterable[int], rule: Rule) -> None:
         for layer in layers:
@@ -234,7 +255,7 @@ class _Mapper:
     # What lies between known layers
 
     def _by_its_place(self, node: Node) -> Fate | None:
-        before, after = self._before(node.name), self._after(node.name)
+        before, after = self.before[node.name], self.after[node.name]
         if before and before == after and len(before) == 1 and not self._is_output(node):
             return Fate(node.name, "in layer", tuple(before), "reachability")
         if (moved := self._added_between(node, before, after)) is not None:
@@ -244,19 +265,20 @@ class _Mapper:
         place = self._side(node, before, after)
         return Fate(node.name, "in layer", tuple(sorted(place)), "tensors") if place else None
 
-    def _added_between(self, node: Node, before: set[int], after: set[int]) -> int | None:
+    def _added_between(
+        self, node: Node, before: frozenset[int], after: frozenset[int]
+    ) -> int | None:
         """Return the layer without nodes that reads what this one reads and writes its output."""
         read, written = one_in_one_out(node, self.wiring)
         if read is None or written is None or _alike(read, written):
             return None
-        taken = {number for owners in self.owners.values() for number in owners}
         candidates = {
             number
             for writer in before
             for tensor in self.layers[writer].outputs
             for number in self.engine.readers[tensor.name]
         } or set(self.engine.readers[read.name])
-        for number in sorted(candidates - taken - set(self.regions)):
+        for number in sorted(candidates - self.taken - set(self.regions)):
             layer = self.layers[number]
             leads_on = after & {r for t in layer.outputs for r in self.engine.readers[t.name]}
             ends = self._is_output(node) and any(t.name == written.name for t in layer.outputs)
@@ -268,12 +290,12 @@ class _Mapper:
                 return number
         return None
 
-    def _side(self, node: Node, before: set[int], after: set[int]) -> set[int]:
+    def _side(self, node: Node, before: frozenset[int], after: frozenset[int]) -> frozenset[int]:
         """Return the layers on the one side of what passes between them, where that tells."""
         read, written = one_in_one_out(node, self.wiring)
         between = self.engine.read_from(before, after)
         if read is None or written is None or not between or before & after:
-            return set()
+            return frozenset()
         passing = [
             t for i in before for t in self.layers[i].outputs if t.name in between
         ]  # as their writers declare them
@@ -281,33 +303,10 @@ class _Mapper:
             return after
         if all(_is(t, written) and not _is(t, read) for t in passing):
             return before
-        return set()
+        return frozenset()
 
     def _is_output(self, node: Node) -> bool:
         return not set(node.outputs).isdisjoint(self.wiring.graph.outputs)
-
-    def _before(self, node: str) -> set[int]:
-        """Return the layers of the nearest nodes before that are in one."""
-        return self._nearest(node, self.wiring.before)
-
-    def _after(self, node: str) -> set[int]:
-        """Return the layers of the nearest nodes behind that are in one."""
-        return self._nearest(node, self.wiring.after)
-
-    def _nearest(self, node: str, step: Callable[[str], list[str]]) -> set[int]:
-        found: set[int] = set()
-        seen = {node}
-        waiting = step(node)
-        while waiting:
-            name = waiting.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            if owners := self.owners.get(name):
-                found |= owners.keys()
-            else:
-                waiting.extend(step(name))
-        return found
 
     # Concatenation in place, and views
 
@@ -338,7 +337,7 @@ class _Mapper:
 
     def _targets(self, node: Node) -> Iterator[tuple[str, list[int]]]:
         """Yield the engine's tensors that layers before the node write together."""
-        before = self._before(node.name)
+        before = self.before[node.name]
         copies = {
             r for i in before for t in self.layers[i].outputs for r in self.engine.readers[t.name]
         }
@@ -355,22 +354,19 @@ class _Mapper:
         having = (
             set(self.engine.readers[piece.name])
             if writer is None
-            else set(self.owners.get(writer, ())) or self._before(writer)
+            else set(self.owners.get(writer, ())) or self.before[writer]
         )
         for declared, number in slices:
             if fits(declared.shape, piece.shape) and (
                 number in having
                 or (
-                    number not in self._taken()
+                    number not in self.taken
                     and having & {w for t in self.layers[number].inputs
                                   for w in self.engine.writers[t.name]}
                 )
             ):  # fmt: skip
                 return True
         return False
-
-    def _taken(self) -> set[int]:
-        return {number for owners in self.owners.values() for number in owners}
 
     def _is_read_whole(self, name: str, whole: Tensor) -> bool:
         return (
@@ -387,7 +383,7 @@ class _Mapper:
         if found is None:
             return None
         rule, because = found
-        before, after = self._before(node.name), self._after(node.name)
+        before, after = self.before[node.name], self.after[node.name]
         if self.engine.read_from(before, after):
             because += " The layer behind it reads the very tensor that the one before it writes."
         return Fate(node.name, "removed", tuple(sorted(after)), rule, because)

@@ -17,13 +17,14 @@ def seams(
     tensor is the one that the first of the two writes.
     """
     owners = {fate.node: set(fate.layers) for fate in fates if fate.state == "in layer"}
+    removed = {fate.node for fate in fates if fate.state == "removed"}
     engine = LayerWiring(layers)
     found = []
     for node in wiring.graph.nodes:
         if node.name not in owners:
             continue
         for tensor in filter(None, node.outputs):
-            readers = list(dict.fromkeys(_readers(tensor, wiring, owners)))
+            readers = list(dict.fromkeys(_readers(tensor, wiring, owners, removed)))
             found += [
                 _seam(tensor, node.name, reader, readers, wiring, engine, owners)
                 for reader in readers
@@ -32,13 +33,17 @@ def seams(
     return tuple(found)
 
 
-def _readers(tensor: str, wiring: Wiring, owners: dict[str, set[int]]) -> Iterator[str]:
-    """Yield the nodes with a layer that read a tensor, also through nodes without one."""
+def _readers(
+    tensor: str, wiring: Wiring, owners: dict[str, set[int]], removed: set[str]
+) -> Iterator[str]:
+    """Yield the nodes with a layer that read a tensor, also through nodes that none runs."""
     waiting, seen = [tensor], {tensor}
     while waiting:
         for reader in wiring.readers.get(waiting.pop(0), ()):
             if reader in owners:
                 yield reader
+                continue
+            if reader not in removed:
                 continue
             outputs = [t for t in wiring.nodes[reader].outputs if t and t not in seen]
             seen.update(outputs)
