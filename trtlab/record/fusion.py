@@ -32,6 +32,7 @@ Rule = Literal[
     "dimensions only",
     "unreachable",
     "identity",
+    "same as another",
     "view",
     "region",
     "none",
@@ -46,13 +47,17 @@ Family = Literal[
     "kept 1:1",
     "data movement",
     "sync, shape",
+    "not named",
     "opaque",
 ]
-"""What a layer is, for its colour. The last but one and the one before hold no ONNX node."""
+"""What a layer is, for its colour. ``data movement`` and ``sync, shape`` were added by the builder;
+``not named`` computes something for which no node is named."""
 
 Pattern = Literal[
     "vertical fusion",
     "pointwise chain",
+    "reduction fusion",
+    "data movement fusion",
     "residual add",
     "horizontal merge",
     "concatenation in place",
@@ -109,7 +114,8 @@ class Group:
         nodes: In the graph's order.
         unwritten: Tensors between the nodes that no layer writes to memory.
         saved_bytes: Memory traffic that fusing saves in one inference: each of ``unwritten`` is
-            neither written nor read back. Estimated from shapes; None where one is unknown.
+            neither written nor read back, and siblings that were merged read their input once.
+            Estimated from shapes; None where one is unknown.
         flops: Operations of its nodes (estimated); None where one is unknown. A node in several
             layers counts in the first.
         bytes: What it reads and writes by the shapes that the builder declares (constants

@@ -18,12 +18,19 @@ Nothing is guessed: what no rule settles stays unexplained.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from trtlab.analysis.fusion.kinds import REGIONS
 from trtlab.analysis.fusion.names import LayerName, parse, region_ends
-from trtlab.analysis.fusion.proofs import moves_nothing, not_computed, one_in_one_out
+from trtlab.analysis.fusion.proofs import (
+    moves_nothing,
+    not_computed,
+    one_in_one_out,
+    same_as,
+    twins,
+)
+from trtlab.analysis.fusion.rebuilt import nodes_named
 from trtlab.analysis.fusion.wiring import LayerWiring, Wiring, fits
 from trtlab.model.types import Graph, Node, Tensor
 from trtlab.record import Edge, EngineLayer, Fate, LayerTensor, Rule, State
@@ -39,11 +46,13 @@ class Mapped:
         edges: Node by node in the graph's order, layers in the builder's.
         fates: One for each node, in the graph's order.
         strange: Nodes that the builder names and the graph lacks.
+        regions: Numbers of the layers that the builder does not open.
     """
 
     edges: tuple[Edge, ...]
     fates: tuple[Fate, ...]
     strange: tuple[str, ...]
+    regions: frozenset[int] = frozenset()
 
 
 def map_layers(graph: Graph, layers: Sequence[EngineLayer]) -> Mapped:
@@ -57,30 +66,33 @@ class _Mapper:
         self.layers = layers
         self.engine = LayerWiring(layers)
         self.named = _named(graph)
-        known = {*self.named, *graph.tensors}
-        self.names = [parse(layer.name, known) for layer in layers]
+        self.known = {*self.named, *graph.tensors}
+        self.names = [parse(layer.name, self.known) for layer in layers]
         self.owners: dict[str, dict[int, Rule]] = defaultdict(dict)
         self.fates: dict[str, Fate] = {}
+        self.folded_into: dict[str, set[int]] = defaultdict(set)
         self.strange: dict[str, None] = {}
         self.regions = [i for i in range(len(layers)) if self._is_region(i)]
 
     def map(self) -> Mapped:
         self._take_the_builders_word()
         self._take_what_lies_between_tensors()
-        self._settle(lambda node: not_computed(node, self.wiring, self.after[node.name]))
+        self._settle(self._not_computed)
         for number in self.regions:
             self._open(number)
         # Each answer can make the next one possible, so until none comes.
         while self._settle(self._by_its_place) or self._settle(self._written_in_place):
             pass
         self._settle(self._renames_only)
+        same = twins(self.wiring)
+        self._settle(lambda node: same_as(node, same))
         edges = [
             Edge(node.name, layer, rule)
             for node in self.wiring.graph.nodes
             for layer, rule in sorted(self.owners.get(node.name, {}).items())
         ]
         fates = tuple(self._fate(node.name) for node in self.wiring.graph.nodes)
-        return Mapped(tuple(edges), fates, tuple(self.strange))
+        return Mapped(tuple(edges), fates, tuple(self.strange), frozenset(self.regions))
 
     def _fate(self, node: str) -> Fate:
         owners = self.owners.get(node)
@@ -137,12 +149,13 @@ class _Mapper:
         doubtful: dict[str, list[tuple[int, Rule]]] = defaultdict(list)
         for number, (layer, name) in enumerate(zip(self.layers, self.names, strict=True)):
             for said, rule in self._claims(layer, name):
-                nodes = self.named.get(said, ())
+                # Inside an If or a Loop TensorRT appends where: ``node | holder (branch)``.
+                nodes = self.named.get(said) or self.named.get(said.partition(" | ")[0], ())
                 if len(nodes) == 1:
-                    self._own(nodes[0], (number,), rule)
+                    self._take(nodes[0], number, rule)
                 elif nodes:
                     doubtful[said].append((number, rule))
-                elif rule == "metadata":
+                else:
                     self.strange[said] = None
         for said, places in doubtful.items():
             self._tell_apart(self.named[said], places)
@@ -153,13 +166,24 @@ class _Mapper:
         # Parts of a name may be the parser's own numbering (``linear_1``: the bias of ``linear``).
         # Where there is metadata, it is the better word.
         if not layer.nodes:
-            for leaf in name.leaves:
-                if leaf in self.named:
+            for leaf in nodes_named(layer, self.known) if not name.by_myelin else name.leaves:
+                if leaf in self.named or not (name.by_myelin or leaf in self.known):
                     yield leaf, "layer name"
         if name.role == "copy":
             for reader in self.wiring.readers.get(name.of, ()):
                 if self.wiring.nodes[reader].op == _CONCAT:
                     yield reader, "layer name"
+
+    def _take(self, node: str, layer: int, rule: Rule) -> None:
+        """Take the builder's word, but for what it computed beforehand: that is in no layer."""
+        if node in self.wiring.folded:
+            self.folded_into[node].add(layer)
+        else:
+            self._own(node, (layer,), rule)
+
+    def _not_computed(self, node: Node) -> Fate | None:
+        into = self.folded_into.get(node.name) or self.after[node.name]
+        return not_computed(node, self.wiring, into)
 
     def _tell_apart(self, nodes: Sequence[str], places: list[tuple[int, Rule]]) -> None:
         """Give nodes that share one name to the layers that bear it."""
@@ -231,8 +255,7 @@ class _Mapper:
         layer = self.layers[number]
         if layer.nodes:
             return
-        known = {*self.named, *self.wiring.graph.tensors}
-        first, last = region_ends(self.names[number].of, known)
+        first, last = region_ends(self.names[number].of, self.known)
         starts = self._nodes_at(first, self.wiring.readers.get(first, ()))
         ends = self._nodes_at(last, [w for w in [self.wiring.writer.get(last)] if w])
         starts = starts or [r for t in layer.inputs for r in self.wiring.readers.get(t.name, ())]
@@ -314,26 +337,50 @@ class _Mapper:
         """Prove that every input of a Concat is written into a slice of one tensor."""
         if node.op != _CONCAT or node.domain:
             return None
-        tensors = self.wiring.graph.tensors
-        pieces = [tensors.get(name) for name in node.inputs]
-        whole = tensors.get(node.outputs[0])
+        pieces = self._pieces(node)
+        whole = self.wiring.graph.tensors.get(node.outputs[0])
+        if whole is None or None in pieces:
+            return None
         for name, writers in self._targets(node):
             slices = [(t, w) for w in writers for t in self.layers[w].outputs if t.name == name]
-            if (
-                whole is not None
-                and len(slices) == len(pieces)
-                and all(piece is not None and self._writes(piece, slices) for piece in pieces)
-                and self._is_read_whole(name, whole)
-            ):
+            used = self._slices_of([p for p in pieces if p], slices)
+            if used and (self._is_read_whole(name, whole) or self._is_piece(node, writers)):
                 return Fate(
                     node.name,
                     "removed",
-                    tuple(sorted(writers)),
+                    tuple(sorted(set(used))),
                     "written in place",
-                    f"{len(writers)} layers write its inputs side by side into one tensor, "
-                    "which the next layer reads as a whole.",
+                    f"{len(used)} layers write its inputs side by side into one tensor, "
+                    "which is then read as a whole.",
                 )
         return None
+
+    def _pieces(self, node: Node) -> list[Tensor | None]:
+        """Return what a Concat joins, through Concats before it along the same axis."""
+        pieces: list[Tensor | None] = []
+        for name in node.inputs:
+            writer = self.wiring.nodes.get(self.wiring.writer.get(name, ""))
+            if (
+                writer is not None
+                and writer.op == _CONCAT
+                and writer.attributes.get("axis") == node.attributes.get("axis")
+                and not self.owners.get(writer.name)
+                and self.wiring.order[writer.name] < self.wiring.order[node.name]
+            ):
+                pieces += self._pieces(writer)
+            else:
+                pieces.append(self.wiring.graph.tensors.get(name))
+        return pieces
+
+    def _is_piece(self, node: Node, writers: Sequence[int]) -> bool:
+        """Whether all that reads a Concat are others that are written into the same tensor."""
+        fates = [self.fates.get(reader) for reader in self.wiring.after(node.name)]
+        return bool(fates) and all(
+            fate is not None
+            and fate.rule == "written in place"
+            and set(fate.layers) <= set(writers)
+            for fate in fates
+        )
 
     def _targets(self, node: Node) -> Iterator[tuple[str, list[int]]]:
         """Yield the engine's tensors that layers before the node write together."""
@@ -341,32 +388,36 @@ class _Mapper:
         copies = {
             r for i in before for t in self.layers[i].outputs for r in self.engine.readers[t.name]
         }
-        names = dict.fromkeys(
-            t.name for i in sorted(before | copies) for t in self.layers[i].outputs
-        )
-        for name in names:
+        outputs = (t.name for i in sorted(before | copies) for t in self.layers[i].outputs)
+        for name in dict.fromkeys(outputs):
             if len(self.engine.writers[name]) > 1:
                 yield name, self.engine.writers[name]
 
-    def _writes(self, piece: Tensor, slices: list[tuple[LayerTensor, int]]) -> bool:
+    def _slices_of(
+        self, pieces: Sequence[Tensor], slices: Sequence[tuple[LayerTensor, int]]
+    ) -> list[int]:
+        """Return the layers that write the pieces, each into its slice; none if one lacks."""
+        left = list(slices)
+        used = []
+        for piece in pieces:
+            found = next((s for s in left if self._writes(piece, *s)), None)
+            if found is None:
+                return []
+            left.remove(found)
+            used.append(found[1])
+        return used
+
+    def _writes(self, piece: Tensor, declared: LayerTensor, number: int) -> bool:
         """Whether a layer that has the piece, or copies it, writes a slice of its shape."""
         writer = self.wiring.writer.get(piece.name)
-        having = (
-            set(self.engine.readers[piece.name])
-            if writer is None
-            else set(self.owners.get(writer, ())) or self.before[writer]
-        )
-        for declared, number in slices:
-            if fits(declared.shape, piece.shape) and (
-                number in having
-                or (
-                    number not in self.taken
-                    and having & {w for t in self.layers[number].inputs
-                                  for w in self.engine.writers[t.name]}
-                )
-            ):  # fmt: skip
-                return True
-        return False
+        having: Collection[int]
+        if writer is None:
+            having = self.engine.readers[piece.name]
+        else:
+            having = self.owners.get(writer) or self.before[writer]
+        read = {w for t in self.layers[number].inputs for w in self.engine.writers[t.name]}
+        copies = number not in self.taken and not read.isdisjoint(having)
+        return fits(declared.shape, piece.shape) and (number in having or copies)
 
     def _is_read_whole(self, name: str, whole: Tensor) -> bool:
         return (
@@ -383,6 +434,9 @@ class _Mapper:
         if found is None:
             return None
         rule, because = found
+        written = {n for t in node.outputs for n in self.engine.writers.get(t, ())}
+        if written:  # what it gives another name is written under that name
+            return Fate(node.name, "in layer", tuple(sorted(written)), "tensors")
         before, after = self.before[node.name], self.after[node.name]
         if self.engine.read_from(before, after):
             because += " The layer behind it reads the very tensor that the one before it writes."
@@ -393,16 +447,25 @@ def _named(graph: Graph) -> dict[str, tuple[str, ...]]:
     """Return the graph's nodes by the name that TensorRT knows them by.
 
     That is the name in the file, which several nodes may share; TensorRT's parser calls a node
-    without one ``node_of_`` and its first output (seen: TensorRT-RTX 1.7).
+    without one ``node_of_`` and its first output (seen: TensorRT-RTX 1.7). A node inside an If or
+    a Loop stands for the one that holds it.
     """
-    named: dict[str, list[str]] = defaultdict(list)
+    named: dict[str, dict[str, None]] = defaultdict(dict)
     for node in graph.nodes:
-        name = node.name if node.file_name is None else node.file_name
-        if not name and node.outputs:
-            name = f"node_of_{node.outputs[0]}"
-        named[name].append(node.name)
+        for inner in _with_inner(node):
+            name = inner.name if inner.file_name is None else inner.file_name
+            if not name and inner.outputs:
+                name = f"node_of_{inner.outputs[0]}"
+            named[name][node.name] = None
     named.pop("", None)
     return {name: tuple(nodes) for name, nodes in named.items()}
+
+
+def _with_inner(node: Node) -> Iterator[Node]:
+    yield node
+    for graph in node.subgraphs.values():
+        for inner in graph.nodes:
+            yield from _with_inner(inner)
 
 
 def _is(declared: LayerTensor, tensor: Tensor) -> bool:

@@ -121,13 +121,16 @@ def parse(text: str, known: Collection[str] = ()) -> LayerName:
         return LayerName(text, "region", of=match[1], profile=profile)
     if _GENERATED.match(plain):
         return LayerName(text, "generated", profile=profile)
-    myelin = _MYELIN.search(plain)
+    whole = tree(plain, known)
+    # Nothing is cut off a name that ends with one of the graph's.
+    ends_known = plain in known or (known and list(whole.leaves())[-1] in known)
+    myelin = None if ends_known else _MYELIN.search(plain)
     if myelin and plain.startswith(_OPERATIONS):
         operations = re.findall(r"[A-Z][a-z0-9]*", plain[len(_OPERATIONS) : myelin.start()])
         return LayerName(text, "generated", operations=tuple(operations), profile=profile)
     if myelin and myelin.start():
         plain = plain[: myelin.start()]
-    elif plain.endswith(_COPY) and plain[: -len(_COPY)]:
+    elif plain.endswith(_COPY) and plain[: -len(_COPY)] and not ends_known:
         return LayerName(text, "copy", of=plain[: -len(_COPY)], profile=profile)
     return LayerName(
         text, "fused", tree(plain, known), by_myelin=myelin is not None, profile=profile

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from trtlab.analysis.fusion.mapping import Mapped
-from trtlab.analysis.fusion.proofs import moves_nothing, not_computed
+from trtlab.analysis.fusion.proofs import moves_nothing, not_computed, same_as, twins
 from trtlab.analysis.fusion.wiring import Wiring
 from trtlab.model.types import Graph, Node
 from trtlab.record import Edge, EngineLayer, Fate, Rule
@@ -34,30 +34,32 @@ def map_optimised(graph: Graph, layers: Sequence[EngineLayer]) -> Mapped:
     wiring = Wiring(graph)
     origin = _origins(wiring, layers)
     cuts = {*origin.values(), *graph.inputs}
-    names = {layer.name for layer in layers}
+    walked = [_walk(layer, origin, cuts, wiring) for layer in layers]
+    kept = {}
+    for number, (layer, met) in enumerate(zip(layers, walked, strict=True)):
+        if _kept_its_name(layer, wiring) and (layer.name in met or not met):
+            kept[layer.name] = number
     owners: dict[str, dict[int, Rule]] = defaultdict(dict)
-    for number, layer in enumerate(layers):
-        if layer.type in _REORDERS:
-            continue
-        own = layer.name if layer.name in wiring.nodes else None
-        if own is not None:
-            owners[own][number] = "layer name"
-        written = [origin[t.name] for t in layer.outputs if t.name in origin]
-        for name in written:
-            for node in _walk_back(name, cuts, written, wiring):
-                # One that kept its name as another layer is in that one.
-                if node == own or node not in names:
-                    owners[node].setdefault(number, "tensors")
+    for name, number in kept.items():
+        owners[name][number] = "layer name"
+    for number, met in enumerate(walked):
+        for node in met:
+            # One that moves nothing is in the optimised model only under its own name.
+            if kept.get(node, number) == number and not moves_nothing(wiring.nodes[node], wiring):
+                owners[node].setdefault(number, "tensors")
     edges = [
         Edge(node.name, layer, rule)
         for node in graph.nodes
         for layer, rule in sorted(owners.get(node.name, {}).items())
     ]
-    fates = tuple(_fate(node, owners.get(node.name), wiring) for node in graph.nodes)
+    same = twins(wiring)
+    fates = tuple(_fate(node, owners.get(node.name), wiring, same) for node in graph.nodes)
     return Mapped(tuple(edges), fates, ())
 
 
-def _fate(node: Node, owners: Mapping[int, Rule] | None, wiring: Wiring) -> Fate:
+def _fate(
+    node: Node, owners: Mapping[int, Rule] | None, wiring: Wiring, same: Mapping[str, str]
+) -> Fate:
     if owners:
         layers = tuple(sorted(owners))
         return Fate(node.name, "in layer", layers, owners[layers[0]])
@@ -65,20 +67,47 @@ def _fate(node: Node, owners: Mapping[int, Rule] | None, wiring: Wiring) -> Fate
         return fate
     if found := moves_nothing(node, wiring):
         return Fate(node.name, "removed", (), *found)
-    return Fate(node.name, "unexplained", (), "none")
+    return same_as(node, same) or Fate(node.name, "unexplained", (), "none")
 
 
-def _walk_back(tensor: str, cuts: set[str], but: Collection[str], wiring: Wiring) -> Iterable[str]:
-    """Return the nodes between a tensor and the cuts, not counting those ``but``."""
-    found: dict[str, None] = {}
-    waiting = [tensor]
+def _kept_its_name(layer: EngineLayer, wiring: Wiring) -> bool:
+    """Whether a layer bears a node's name and can be that node, or one that was fused with it.
+
+    A node without a name in the file is numbered by its place, in each of the two files apart.
+    """
+    node = wiring.nodes.get(layer.name)
+    return node is not None and node.file_name is None and node.op in layer.type
+
+
+def _walk(
+    layer: EngineLayer, origin: Mapping[str, str], cuts: set[str], wiring: Wiring
+) -> dict[str, None]:
+    """Return the nodes between what a layer writes and what it reads, by the original tensors.
+
+    A way back that ends at a cut which the layer does not read belongs to something that is not
+    there any more; it is left out where all that the layer reads is known.
+    """
+    if layer.type in _REORDERS:
+        return {}
+    written = [origin[t.name] for t in layer.outputs if t.name in origin]
+    data = [t.name for t in layer.inputs if not t.is_constant]
+    read = {origin[name] for name in data if name in origin}
+    is_sure = len(read) == len(set(data))
+    met: dict[str, None] = {}
+    waiting = list(written)
     while waiting:
         node = wiring.writer.get(waiting.pop())
-        if node is None or node in found or node in wiring.folded:
+        if node is None or node in met or node in wiring.folded:
             continue
-        found[node] = None
-        waiting += [t for t in wiring.inputs(node) if t not in cuts or t in but]
-    return found
+        met[node] = None
+        waiting += [t for t in wiring.inputs(node) if t not in cuts or t in written]
+    closed: dict[str, None] = {}
+    for node in sorted(met, key=wiring.order.__getitem__):
+        if not is_sure or all(
+            t in read or wiring.writer.get(t) in closed for t in wiring.data_inputs(node)
+        ):
+            closed[node] = None
+    return closed
 
 
 def _origins(wiring: Wiring, layers: Sequence[EngineLayer]) -> dict[str, str]:
@@ -90,6 +119,8 @@ def _origins(wiring: Wiring, layers: Sequence[EngineLayer]) -> dict[str, str]:
             if name is not None:
                 origin.setdefault(tensor.name, name)
     reorders = [y for y in layers if y.type in _REORDERS and y.inputs and y.outputs]
+    joined = {node.inputs: node.outputs[0] for node in wiring.graph.nodes
+              if node.op == "Concat" and node.outputs}  # fmt: skip
     # They come in chains at most a few long; each round settles at least one, or ends.
     settled = -1
     while settled != (settled := len(origin)):
@@ -100,11 +131,10 @@ def _origins(wiring: Wiring, layers: Sequence[EngineLayer]) -> dict[str, str]:
             elif written in origin:
                 origin[read] = origin[written]
         for layer in layers:
-            if layer.type == "Concat" and layer.outputs[0].name not in origin:
+            if layer.type == "Concat" and layer.outputs and layer.outputs[0].name not in origin:
                 inputs = tuple(origin.get(t.name) for t in layer.inputs)
-                for node in wiring.graph.nodes:
-                    if node.op == "Concat" and node.inputs == inputs:
-                        origin[layer.outputs[0].name] = node.outputs[0]
+                if inputs in joined:
+                    origin[layer.outputs[0].name] = joined[inputs]
     return origin
 
 
@@ -119,7 +149,7 @@ def _by_layer_name(layer: EngineLayer, wiring: Wiring) -> list[str | None]:
         if activation and (writer is None or wiring.nodes[writer].op != activation):
             tensor = _step(tensor, frozenset({activation}), wiring)
         return [tensor]
-    if layer.name in wiring.nodes:
+    if _kept_its_name(layer, wiring):
         outputs = wiring.nodes[layer.name].outputs
         if len(outputs) == len(layer.outputs):
             return list(outputs)
@@ -129,6 +159,6 @@ def _by_layer_name(layer: EngineLayer, wiring: Wiring) -> list[str | None]:
 def _step(tensor: str, ops: frozenset[str], wiring: Wiring) -> str:
     """Return what the reader with one of these operators makes of a tensor, or the tensor."""
     for reader in wiring.readers.get(tensor, ()):
-        if wiring.nodes[reader].op in ops:
+        if wiring.nodes[reader].op in ops and wiring.nodes[reader].outputs:
             return wiring.nodes[reader].outputs[0]
     return tensor

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from trtlab.analysis.fusion.wiring import Wiring
+from trtlab.analysis.fusion.wiring import RANDOM, Wiring
 from trtlab.model.types import Node, Tensor
 from trtlab.record import Fate, Rule
 
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 """Operators that give the same bytes other dimensions."""
 _SAME = frozenset({"Identity", "Dropout"})
+_WITH_TENSORS = frozenset({"Constant", "ConstantOfShape", "TfIdfVectorizer"})
 _OF_ONE = frozenset({"Concat", "Sum", "Max", "Min", "Mean"})
 
 
@@ -54,6 +55,38 @@ def moves_nothing(node: Node, wiring: Wiring) -> tuple[Rule, str] | None:
     if node.op == "Expand" and _same_numbers(read, written):
         return "identity", "It has the dimensions already that it is expanded to."
     return None
+
+
+def twins(wiring: Wiring) -> dict[str, str]:
+    """Return by node the first one before it that computes the same from the same.
+
+    Equal operator, attributes and inputs, these through twins as well. Left out is what the graph
+    does not hold in full: subgraphs, tensors in attributes, operators of other domains; and
+    random numbers.
+    """
+    first: dict[object, str] = {}
+    stands_for: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for node in wiring.graph.nodes:
+        if node.subgraphs or node.domain or node.op in RANDOM | _WITH_TENSORS:
+            continue
+        inputs = tuple(stands_for.get(name, name) for name in node.inputs)
+        key = (node.domain, node.op, tuple(sorted(node.attributes.items())), inputs,
+               len(node.outputs))  # fmt: skip
+        other = first.setdefault(key, node.name)
+        if other != node.name and inputs:
+            found[node.name] = other
+            stands_for |= zip(node.outputs, wiring.nodes[other].outputs, strict=True)
+    return found
+
+
+def same_as(node: Node, twins: Mapping[str, str]) -> Fate | None:
+    """Return the fate of a node that computes what another one does; see ``twins``."""
+    other = twins.get(node.name)
+    if other is None:
+        return None
+    because = f"It computes what {other} does from the same inputs: once is enough."
+    return Fate(node.name, "removed", (), "same as another", because)
 
 
 def one_in_one_out(node: Node, wiring: Wiring) -> tuple[Tensor | None, Tensor | None]:

@@ -8,7 +8,7 @@ have no known shape. So it shows what was fused, and nothing about what was fold
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trtlab.analysis.fusion.kinds import ANCHORS, QUANTISERS
@@ -73,11 +73,16 @@ def graph_from_layers(name: str, layers: Sequence[EngineLayer]) -> Graph:
     )  # fmt: skip
 
 
-def nodes_named(layer: EngineLayer) -> tuple[str, ...]:
-    """Return the nodes in a layer, as far as metadata or its name tells without the graph."""
+def nodes_named(layer: EngineLayer, known: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the nodes in a layer, as far as metadata or its name tells without the graph.
+
+    Args:
+        layer: The layer.
+        known: Names of the graph's nodes and tensors, where there is a graph.
+    """
     if layer.nodes:
         return layer.nodes
-    leaves = parse(layer.name).leaves
+    leaves = parse(layer.name, known).leaves
     return tuple(
         leaf
         for leaf, following in zip(leaves, (*leaves, "")[1:], strict=True)

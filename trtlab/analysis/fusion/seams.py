@@ -102,5 +102,6 @@ def _added_between(
     for number in sorted(numbers):
         reads = [t for t in layers[number].inputs if t.name in written]
         writes = [t for t in layers[number].outputs if t.name in needed]
-        if reads and writes and len(layers[number].inputs) == 1:
+        moves = layers[number].type != "NoOp"  # one that TensorRT found to have nothing to do
+        if reads and writes and moves and len(layers[number].inputs) == 1:
             yield number, reads[0], writes[0]

@@ -11,7 +11,7 @@ from trtlab.record import EngineLayer
 SHAPE_OPS = frozenset({"Shape", "Size"})
 """Operators that look at a tensor's dimensions and never at its data."""
 
-_RANDOM = {
+RANDOM = {
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
     "Multinomial",
 }  # fmt: skip
@@ -101,7 +101,7 @@ class Wiring:
         """
         found: set[str] = set()
         for node in self.graph.nodes:
-            if node.op in _RANDOM:
+            if node.op in RANDOM:
                 continue
             if (node.op in but and not node.domain) or all(
                 t in self._constants or self.writer.get(t) in found
