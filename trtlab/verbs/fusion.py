@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trtlab.analysis.fusion.fuse import fuse
-from trtlab.errors import ModelError, SpecError
-from trtlab.model.types import Graph, Model
+from trtlab.errors import MismatchError, ModelError, SpecError
+from trtlab.model.types import Graph
 from trtlab.record import Fusion, LayerProfile, Plan
 from trtlab.spec.checks import whole
 from trtlab.store import Store
@@ -51,9 +51,16 @@ def fusion(
     Raises:
         SpecError: settings for the build of a plan that is built already, or a size below 1.
         PlanError: the plan does not say its layers.
-        MismatchError: the profile is of another plan.
+        MismatchError: the profile is of another plan, or the model is another one.
     """
     store = store or Store()
+    if profile is not None and not isinstance(profile, LayerProfile):
+        raise SpecError(
+            f"A {type(profile).__name__} is no layer profile.",
+            hint="Give what trtlab.profile or trtlab.read returned.",
+        )
+    if not isinstance(sizes or {}, Mapping):
+        raise SpecError(f"{sizes!r} names no axes.", hint='Write sizes={"N": 8}.')
     for name, size in (sizes or {}).items():
         whole(f"The size of {name}", size, 1, _LARGEST)
     if isinstance(plan, Plan):
@@ -79,7 +86,13 @@ def _graph(
 ) -> Graph | None:
     """Return the graph that a plan was built from; None where it is not at hand."""
     if model is not None:
-        return graph_of(load(model, store=store, progress=progress, cancel=cancel), store)
+        loaded = load(model, store=store, progress=progress, cancel=cancel)
+        if plan.model.hash not in (None, loaded.hash):
+            raise MismatchError(
+                f"The plan was built from another model than {loaded.name}.",
+                hint=f"Give the file of {plan.model.name}, or leave model out.",
+            )
+        return graph_of(loaded, store)
     if plan.model_source == "network":
         return None
     graph = store.graph(plan.model.hash) if plan.model.hash else None
@@ -93,7 +106,7 @@ def _read_again(plan: Plan, path: str, store: Store) -> Graph | None:
     if not Path(path).is_file():
         return None
     try:
-        loaded: Model = load(path, store=store)
+        loaded = load(path, store=store)
     except ModelError:
         return None
     return graph_of(loaded, store) if loaded.hash == plan.model.hash else None

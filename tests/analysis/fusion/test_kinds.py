@@ -65,7 +65,7 @@ def test_products_behind_each_other_are_no_horizontal_merge():
         (layer("copy", "x", "t", type="Reformat"), "data movement", ("reformat or cast",)),
         (layer("__myl_MoveTran_myl0_1", "x", "t", type="kgen"), "data movement",
          ("reformat or cast",)),
-        (layer("__myl_MulSum_myl0_1", "x", "t", type="kgen"), "pointwise chain", ()),
+        (layer("__myl_MulSum_myl0_1", "x", "t", type="kgen"), "not named", ()),
         (layer("__mye1_myl0_1", type="signal"), "sync, shape", ()),
         (layer("__mye1_myl0_1", type="shape_call"), "sync, shape", ()),
     ],
@@ -80,8 +80,12 @@ def test_quantisers_beside_a_convolution_are_folded():
         node("d", "DequantizeLinear", "x s", "a"), node("c", "Conv", "a w", "b"),
         node("q", "QuantizeLinear", "b s", "y"), constants="s w", dtypes={"x": "int8"},
     )  # fmt: skip
-    found = group(fused(made, layer("k", "x", "y", nodes="d c q")), "k")
-    assert found.patterns == ("vertical fusion", "q/dq folded")
+    small = EngineLayer(
+        "k", "CaskConvolution", (tensor("x", dtype="int8"),), (tensor("y"),), nodes=("d", "c", "q")
+    )
+    assert group(fused(made, small), "k").patterns == ("vertical fusion", "q/dq folded")
+    large = layer("k", "x", "y", nodes="d c q")  # nothing of it is quantised
+    assert group(fused(made, large), "k").patterns == ("vertical fusion",)
 
 
 def test_a_branch_beside_the_main_stream():

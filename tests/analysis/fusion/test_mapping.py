@@ -77,7 +77,7 @@ def test_what_depends_on_constants_alone_is_folded_into_the_layer_behind():
         node("s", "Sqrt", "c", "r"),
         node("m", "Mul", "x r", "y"),
     )
-    found = fused(made, layer("m", "x", "y"))
+    found = fused(made, layer("m", "x", "y", constants=(tensor("c"),)))
     assert fate(found, "s").state == fate(found, "k").state == "folded"
     assert fate(found, "s").layers == (0,)
     assert "constants of G1 m" in found.explain("s")

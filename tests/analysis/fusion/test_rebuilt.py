@@ -28,7 +28,9 @@ def test_parts_of_names_become_nodes_with_the_tensors_of_the_layers_between():
     nodes = {n.name: n for n in found.graph.nodes}
     assert [n.op for n in nodes.values()] == ["QuantizeLinear", "Conv", "Relu", "Pool"]
     assert nodes["Pool_4"].inputs == nodes["Relu_3"].outputs == ("t",)
-    assert nodes["Conv_2"].inputs == nodes["QuantizeLinear_1"].outputs
+    assert nodes["QuantizeLinear_1"].inputs == ("fc.weight",)
+    assert nodes["Conv_2"].inputs == ("x", *nodes["QuantizeLinear_1"].outputs)
+    assert [f.state for f in found.fates] == ["folded", "in layer", "in layer", "in layer"]
     assert (found.graph.inputs, found.graph.outputs) == (("x",), ("y",))
     assert [g.tag for g in found.groups] == ["G1", "", "G2"]
     assert "rebuilt from the layers' names" in repr(found)

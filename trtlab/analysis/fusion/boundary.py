@@ -14,16 +14,17 @@ folded          leading dimensions folded into one (a product works on a matrix)
 reshaped        as many elements in other dimensions, where a Reshape, Transpose or another node
                 that gives data other dimensions stands at that border
 merged          one tensor written for several siblings that were merged side by side
-several layers  a node in several layers: what passes between these is not in the graph, and what
-                the node reads and writes may belong to any of them
+several layers  a node in several layers: what passes between these need not be in the graph, and
+                what the node reads and writes may belong to any of them
 repeated        a layer may name one input several times
+output          a layer may write a graph output that is made elsewhere, as a copy
 ==============  ===================================================================================
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -66,6 +67,8 @@ class _Crossing:
     optional: bool = False
 
 
+_FORMS = 8
+"""Names that one tensor has on its way through nodes that move nothing, looked at at most."""
 _RESHAPING = frozenset(
     {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "SpaceToDepth"}
 )
@@ -99,12 +102,13 @@ class _Borders:
 
     def _of(self, number: int) -> Border:
         layer = self.fusion.layers[number]
-        inner = self._between_sharers(number)
-        reads = {t.name: t for t in layer.inputs if t.name not in inner and not t.is_constant}
-        writes = {t.name: t for t in layer.outputs if t.name not in inner}
+        reads = {(t.name, t.shape): t for t in layer.inputs if not t.is_constant}
+        writes = {(t.name, t.shape): t for t in layer.outputs}
         missing_in, extra_in = _match(self._entering(number), list(reads.values()))
         missing_out, extra_out = _match(self._leaving(number), list(writes.values()))
-        return Border(number, (*missing_in, *missing_out), (*extra_in, *extra_out))
+        allowed = {*self._between_sharers(number), *self.wiring.graph.outputs}
+        extra = (name for name in (*extra_in, *extra_out) if name not in allowed)
+        return Border(number, (*missing_in, *missing_out), tuple(extra))
 
     def _between_sharers(self, number: int) -> set[str]:
         """Return the engine's tensors between a layer and those that share a node with it."""
@@ -132,14 +136,14 @@ class _Borders:
 
     def _back(self, tensor: str) -> tuple[list[str], list[str]]:
         """Follow a tensor back through nodes that move nothing; return tensors and nodes."""
-        passed = [tensor]
-        through: list[str] = []
+        passed = {tensor: ""}
         while True:
-            node = self.wiring.writer.get(passed[-1])
-            if node is None or not self._moves_nothing(node):
-                return passed, through
-            through.append(node)
-            passed.append(self.wiring.data_inputs(node)[0])
+            last = next(reversed(passed))
+            node = self.wiring.writer.get(last)
+            before = self.wiring.data_inputs(node)[0] if node and self._moves_nothing(node) else ""
+            if not node or not before or before in passed:  # a cycle has no beginning
+                return list(passed), [n for n in passed.values() if n]
+            passed[before] = node
 
     def _moves_nothing(self, node: str) -> bool:
         fate = self.fates[node]
@@ -151,7 +155,7 @@ class _Borders:
         found: dict[str, _Crossing] = {}
         for node in sorted(nodes, key=self.wiring.order.__getitem__):
             for tensor in filter(None, self.wiring.nodes[node].outputs):
-                ends = list(self._ends(tensor, number))
+                ends = self._ends(tensor, number)
                 if not ends:
                     continue
                 passed = [tensor, *(t for _, ways in ends for t in ways)]
@@ -163,21 +167,29 @@ class _Borders:
                 crossing.optional |= len(self.owners[node]) > 1 or all(o for o, _ in ends)
         return list(found.values())
 
-    def _ends(self, tensor: str, number: int) -> Iterator[tuple[bool, list[str]]]:
-        """Yield for each reader outside whether that is uncertain, and the forms on the way."""
-        if tensor in self.wiring.graph.outputs:
-            yield False, []
-        for reader in self.wiring.readers.get(tensor, ()):
-            if self._moves_nothing(reader):
-                output = self.wiring.nodes[reader].outputs[0]
-                for uncertain, forms in self._ends(output, number):
-                    yield uncertain, [output, *forms]
-            elif reader in self.wiring.folded or reader in self.wiring.shape_only:
-                continue
-            elif number not in self.owners[reader]:
-                yield False, []
-            elif len(self.owners[reader]) > 1:
-                yield True, []
+    def _ends(self, tensor: str, number: int) -> list[tuple[bool, list[str]]]:
+        """Return for each reader outside whether that is uncertain, and the forms on the way."""
+        ends: list[tuple[bool, list[str]]] = []
+        waiting: list[tuple[str, list[str]]] = [(tensor, [])]
+        seen = {tensor}
+        while waiting:
+            name, forms = waiting.pop()
+            if name in self.wiring.graph.outputs:
+                ends.append((False, forms))
+            for reader in self.wiring.readers.get(name, ()):
+                owners = self.owners[reader]
+                output = next(iter(self.wiring.nodes[reader].outputs), "")
+                if self._moves_nothing(reader):
+                    if output not in seen:
+                        seen.add(output)
+                        waiting.append((output, [*forms[:_FORMS], output]))
+                elif reader in self.wiring.folded or reader in self.wiring.shape_only:
+                    continue
+                elif number not in owners:
+                    ends.append((False, forms))
+                elif len(owners) > 1:
+                    ends.append((True, forms))
+        return ends
 
     def _crossing(
         self, found: dict[str, _Crossing], passed: Sequence[str], name: str = ""

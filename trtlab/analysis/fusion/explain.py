@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from trtlab.analysis.fusion.names import parse
+from trtlab.analysis.fusion.proofs import moves_nothing
 from trtlab.analysis.fusion.wiring import Wiring
 from trtlab.record import EngineLayer, Fate, Group, Seam
 from trtlab.units import text_from_bytes
@@ -15,8 +17,10 @@ _MOST = 5
 """Names that a sentence lists before it counts the rest."""
 
 _FAMILIES = {
-    "data movement": "TensorRT added this layer: it brings data into another format or place.",
-    "sync, shape": "TensorRT added this layer: it orders streams or works out shapes.",
+    "data movement": "{builder} added this layer: it brings data into another format or place.",
+    "sync, shape": "{builder} added this layer: it orders streams or works out shapes.",
+    "not named": "{builder} made this layer and names no node for it: what it is part of is not "
+    "known.",
 }
 _MEANINGS = {
     "residual add": "The residual is added before the result is written.",
@@ -28,8 +32,24 @@ _MEANINGS = {
 }
 
 
-def layer_text(group: Group, wiring: Wiring, sizes: Mapping[str, int], builder: str) -> str:
-    """Say what a layer is, what is in it, and why that helps."""
+def layer_text(
+    layer: EngineLayer,
+    group: Group,
+    shared: set[str],
+    wiring: Wiring,
+    sizes: Mapping[str, int],
+    builder: str,
+) -> str:
+    """Say what a layer is, what is in it, and why that helps.
+
+    Args:
+        layer: The layer.
+        group: What is known of it.
+        shared: Nodes that are in other layers too.
+        wiring: The graph.
+        sizes: Sizes of the named axes.
+        builder: Who made the layer.
+    """
     if group.family == "opaque":
         held = f" {len(group.nodes)} nodes are inside." if group.nodes else ""
         return (
@@ -37,11 +57,13 @@ def layer_text(group: Group, wiring: Wiring, sizes: Mapping[str, int], builder: 
             "known; a build with detailed profiling verbosity may tell more."
         )
     if not group.nodes:
-        text = _FAMILIES.get(group.family, "The builder made this layer; no node is named for it.")
-        return text.replace("TensorRT", builder)
-    words = [_what(group, wiring)]
+        return _FAMILIES.get(group.family, _FAMILIES["not named"]).format(builder=builder)
+    name = parse(layer.name, wiring.nodes)
+    if name.role == "copy":
+        return f"{builder} copies {name.of} into its place in the joined tensor."
+    words = [_what(group, shared, wiring)]
     words += [_MEANINGS[p] for p in group.patterns if p in _MEANINGS]
-    words += _gain(group, sizes)
+    words += _gain(group, wiring, sizes)
     return " ".join(words)
 
 
@@ -57,9 +79,11 @@ def node_text(
     name = f"{node.name} ({node.op})"
     where = [_layer_name(i, layers, groups) for i in fate.layers]
     if fate.state == "unexplained":
-        return f"{name}: what became of it is not known. No layer names it and no rule places it."
+        because = fate.because or "No layer names it and no rule places it."
+        return f"{name}: what became of it is not known. {because}"
     if fate.state == "folded":
-        into = f" Its result is among the constants of {_listed(where)}." if where else ""
+        held = [_layer_name(i, layers, groups) for i in fate.layers if layers[i].constants]
+        into = f" Its result is among the constants of {_listed(held)}." if held else ""
         return f"{name} was folded: no layer runs it. {fate.because}{into}"
     if fate.state == "removed":
         return f"{name} was removed: no layer runs it. {fate.because}"
@@ -95,28 +119,43 @@ def _beside(name: str, fate: Fate, groups: Sequence[Group], where: str, wiring: 
     return f"{name} was fused with {listed} into {where}."
 
 
-def _what(group: Group, wiring: Wiring) -> str:
+def _what(group: Group, shared: set[str], wiring: Wiring) -> str:
     ops = [wiring.nodes[node].op for node in group.nodes]
+    parts = [f"{n} ({wiring.nodes[n].op})" for n in group.nodes if n in shared]
     if len(ops) == 1:
-        return f"One node, {group.nodes[0]} ({ops[0]}), became this layer."
-    return f"{len(ops)} nodes became one layer: {_listed(ops)}."
+        name = f"{group.nodes[0]} ({ops[0]})"
+        if parts:
+            return f"A part of {name} runs here; the rest of it is in other layers."
+        return f"One node, {name}, became this layer."
+    text = f"{len(ops)} nodes became one layer: {_listed(ops)}."
+    return f"{text} Of {_listed(parts)} only a part runs here." if parts else text
 
 
-def _gain(group: Group, sizes: Mapping[str, int]) -> list[str]:
-    if not group.unwritten:
+def _gain(group: Group, wiring: Wiring, sizes: Mapping[str, int]) -> list[str]:
+    """Say what is not written or read again, and how many launches that saves at most."""
+    real = [n for n in group.nodes if not moves_nothing(wiring.nodes[n], wiring)]
+    is_merged = "horizontal merge" in group.patterns
+    if not (group.unwritten or is_merged):
         return []
-    count = len(group.unwritten)
-    tensors = "The tensor between them is" if count == 1 else f"{count} tensors between them are"
+    words = []
+    if group.unwritten:
+        count = len(group.unwritten)
+        words.append(
+            f"{'The tensor' if count == 1 else f'{count} tensors'} between them "
+            f"{'is' if count == 1 else 'are'} never written"
+        )
+    if is_merged:
+        words.append("what they share is read once")
     saved = ""
-    if group.saved_bytes is not None:
+    if group.saved_bytes:
         at = ", ".join(f"{name} = {size}" for name, size in sizes.items())
         saved = f": {text_from_bytes(group.saved_bytes)} less traffic{f' at {at}' if at else ''}"
         saved += " (estimated)"
-    launches = len(group.nodes) - 1
-    return [
-        f"{tensors} never written{saved}, and up to {launches} kernel "
-        f"launch{'es are' if launches > 1 else ' is'} saved."
-    ]
+    launches = len(real) - 1
+    sentence = " and ".join(words) + saved
+    if launches > 0:
+        sentence += f"; up to {launches} kernel launch{'es are' if launches > 1 else ' is'} saved"
+    return [f"{sentence[0].upper()}{sentence[1:]}."]
 
 
 def _apart(node: str, neighbours: Sequence[Seam]) -> list[str]:

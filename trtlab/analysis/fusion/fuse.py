@@ -19,7 +19,7 @@ from trtlab.analysis.fusion.rebuilt import graph_from_layers
 from trtlab.analysis.fusion.seams import seams
 from trtlab.analysis.fusion.wiring import Wiring
 from trtlab.errors import MismatchError, PlanError
-from trtlab.model.types import Graph
+from trtlab.model.types import Graph, Tensor
 from trtlab.record import EngineLayer, Fate, Fusion, Group, LayerProfile, Pattern, Plan, Seam
 from trtlab.spec import Caveat
 
@@ -28,6 +28,8 @@ _BUILDERS = {
     "tensorrt_rtx": "TensorRT-RTX",
     "onnxruntime": "ONNX Runtime",
 }
+_FEW = 20
+"""Of a graph with fewer nodes than this no share is judged: one node is too much of it."""
 _UNCERTAIN_GROUP = 60
 _UNCERTAIN_SHARE = 0.9
 """Beyond these the map is doubted. They are ours: of the zoo's networks none has a group of more
@@ -61,6 +63,8 @@ def fuse(
             hint="Build it again with profiling_verbosity DETAILED.",
         )
     source: Literal["model", "names"] = "names" if graph is None else "model"
+    every = layers
+    layers = tuple(layer for layer in every if not parse(layer.name).profile)
     if graph is None:
         graph = graph_from_layers(plan.model.name, layers)
     if sizes is None:
@@ -69,7 +73,7 @@ def fuse(
     mapped = (map_optimised if is_optimised else map_layers)(graph, layers)
     wiring = Wiring(graph)
     builder = _BUILDERS[plan.config.backend]
-    times = _times(plan, layers, profile) if profile else {}
+    times = _times(plan, every, profile) if profile else {}
     groups = _groups(wiring, layers, mapped, sizes, times, builder)
     between = seams(wiring, layers, mapped.fates)
     fusion = Fusion(
@@ -89,7 +93,17 @@ def fuse(
         runs=(profile.runs or 0) if profile else 0,
         source=plan.source,
     )
-    return replace(fusion, caveats=(*_caveats(fusion, mapped), *_profile_caveats(profile)))
+    caveats = [*_caveats(fusion, mapped), *(profile.caveats if profile else ())]
+    if len(layers) < len(every):
+        caveats.append(
+            Caveat(
+                "first-profile",
+                f"The engine has {len(every) - len(layers)} more layers for other optimization "
+                "profiles; these are the first profile's.",
+                "Build with one optimization profile to see another.",
+            )
+        )
+    return replace(fusion, caveats=tuple(caveats))
 
 
 def _sizes(plan: Plan) -> dict[str, int]:
@@ -144,19 +158,26 @@ def _groups(
         owners[edge.node].append(edge.layer)
     shared = {node for node, numbers in owners.items() if len(numbers) > 1}
     flops = {cost.node: cost.flops for cost in node_costs(wiring.graph, sizes)}
+    folded: dict[int, list[str]] = defaultdict(list)
+    for fate in mapped.fates:
+        for number in fate.layers if fate.state == "folded" else ():
+            folded[number].append(fate.node)
     main = kinds.main_stream(layers)
     slices = kinds.slice_writers(mapped.fates)
     groups: list[Group] = []
     tags = (f"G{n}" for n in count(1))
     for number, layer in enumerate(layers):
         nodes = held.get(number, [])
-        is_region = layer.type in kinds.REGIONS or parse(layer.name).role == "region"
-        patterns: list[Pattern] = kinds.patterns(layer, nodes, wiring, is_region=is_region)
+        is_region = number in mapped.regions
+        patterns: list[Pattern] = kinds.patterns(
+            layer, nodes, folded[number], wiring, is_region=is_region
+        )
         if number in slices:
             patterns.append("concatenation in place")
         if nodes and main is not None and layer.stream not in (None, main):
             patterns.append("own stream")
         inner = () if is_region else unwritten(nodes, shared, wiring)
+        merged = nodes if "horizontal merge" in patterns else ()
         counted = [flops.get(n) for n in nodes if owners[n][0] == number]
         time, share = times.get(layer.name, (None, None))
         data = [t for t in layer.inputs if not t.is_constant]
@@ -165,16 +186,25 @@ def _groups(
             family=kinds.family(layer, nodes, wiring, is_region=is_region),
             patterns=tuple(patterns),
             nodes=tuple(nodes),
-            unwritten=inner,
-            saved_bytes=saved_bytes(inner, wiring, sizes),
+            unwritten=tuple(name for name, _ in inner),
+            saved_bytes=saved_bytes(inner, merged, wiring, sizes),
             flops=sum(n for n in counted if n is not None) if None not in counted else None,
-            bytes=layer_bytes(layer, sizes),
+            bytes=layer_bytes(layer, _around(nodes, wiring), sizes),
             precision=data[0].dtype if data else None,
             time_ms=time,
             time_share=share,
         )
-        groups.append(replace(group, text=layer_text(group, wiring, sizes, builder)))
+        text = layer_text(layer, group, shared, wiring, sizes, builder)
+        groups.append(replace(group, text=text))
     return tuple(groups)
+
+
+def _around(nodes: Sequence[str], wiring: Wiring) -> list[Tensor]:
+    """Return the tensors of a layer's nodes; of one without, the network's inputs and outputs."""
+    graph = wiring.graph
+    names = {t for n in nodes for t in (*wiring.data_inputs(n), *wiring.nodes[n].outputs)}
+    return [graph.tensors[n] for n in names or {*graph.inputs, *graph.outputs}
+            if n in graph.tensors]  # fmt: skip
 
 
 def _explanations(
@@ -213,18 +243,26 @@ def _caveats(fusion: Fusion, mapped: Mapped) -> list[Caveat]:
                 "Give the ONNX file that this plan was built from.",
             )
         )
+    unclear = sum(fate.state == "unexplained" and bool(fate.because) for fate in fusion.fates)
+    if unclear:
+        caveats.append(
+            Caveat(
+                "shared-names",
+                f"{unclear} nodes share names: which layer is whose is not known.",
+                "Give every node of the ONNX file a name of its own.",
+            )
+        )
     share = fusion.one_owner_share
-    if fusion.largest_group > _UNCERTAIN_GROUP or (share is not None and share < _UNCERTAIN_SHARE):
+    is_spread = share is not None and len(fusion.fates) >= _FEW and share < _UNCERTAIN_SHARE
+    if fusion.largest_group > _UNCERTAIN_GROUP or is_spread:
         at = "" if share is None else f", and {share:.0%} of the nodes are in one layer only"
         caveats.append(
             Caveat(
                 "mapping-uncertain",
                 f"The largest group has {fusion.largest_group} nodes{at}.",
-                "With ONNX Runtime, build at the optimisation level extended.",
+                "Build at the optimisation level extended."
+                if fusion.backend == _BUILDERS["onnxruntime"]
+                else "Look at the groups that share a node: what the builder names may be wrong.",
             )
         )
     return caveats
-
-
-def _profile_caveats(profile: LayerProfile | None) -> tuple[Caveat, ...]:
-    return profile.caveats if profile else ()

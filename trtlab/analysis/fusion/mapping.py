@@ -72,6 +72,7 @@ class _Mapper:
         self.fates: dict[str, Fate] = {}
         self.folded_into: dict[str, set[int]] = defaultdict(set)
         self.strange: dict[str, None] = {}
+        self.unclear: dict[str, str] = {}
         self.regions = [i for i in range(len(layers)) if self._is_region(i)]
 
     def map(self) -> Mapped:
@@ -97,7 +98,10 @@ class _Mapper:
     def _fate(self, node: str) -> Fate:
         owners = self.owners.get(node)
         if not owners:
-            return self.fates.get(node) or Fate(node, "unexplained", (), "none")
+            because = ""
+            if node in self.unclear:
+                because = f"Several nodes are called {self.unclear[node]}, in several layers."
+            return self.fates.get(node) or Fate(node, "unexplained", (), "none", because)
         layers = tuple(sorted(owners))
         state: State = "opaque" if set(layers) <= set(self.regions) else "in layer"
         return Fate(node, state, layers, owners[layers[0]])
@@ -158,7 +162,7 @@ class _Mapper:
                 else:
                     self.strange[said] = None
         for said, places in doubtful.items():
-            self._tell_apart(self.named[said], places)
+            self._tell_apart(said, self.named[said], places)
 
     def _claims(self, layer: EngineLayer, name: LayerName) -> Iterator[tuple[str, Rule]]:
         for said in layer.nodes:
@@ -185,7 +189,7 @@ class _Mapper:
         into = self.folded_into.get(node.name) or self.after[node.name]
         return not_computed(node, self.wiring, into)
 
-    def _tell_apart(self, nodes: Sequence[str], places: list[tuple[int, Rule]]) -> None:
+    def _tell_apart(self, said: str, nodes: Sequence[str], places: list[tuple[int, Rule]]) -> None:
         """Give nodes that share one name to the layers that bear it."""
         if len({number for number, _ in places}) == 1:
             for node in nodes:
@@ -196,6 +200,7 @@ class _Mapper:
             beside = [n for n in nodes if held[number] & self._neighbours(n)]
             if len(beside) == 1:
                 self._own(beside[0], (number,), rule)
+        self.unclear |= {node: said for node in nodes if not self.owners.get(node)}
 
     def _neighbours(self, node: str) -> set[str]:
         return {*self.wiring.before(node), *self.wiring.after(node)}

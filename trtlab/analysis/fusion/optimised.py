@@ -132,7 +132,7 @@ def _origins(wiring: Wiring, layers: Sequence[EngineLayer]) -> dict[str, str]:
                 origin[read] = origin[written]
         for layer in layers:
             if layer.type == "Concat" and layer.outputs and layer.outputs[0].name not in origin:
-                inputs = tuple(origin.get(t.name) for t in layer.inputs)
+                inputs = tuple(origin.get(t.name, "") for t in layer.inputs)
                 if inputs in joined:
                     origin[layer.outputs[0].name] = joined[inputs]
     return origin

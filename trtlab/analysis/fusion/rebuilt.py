@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from trtlab.analysis.fusion.kinds import ANCHORS, QUANTISERS
 from trtlab.analysis.fusion.names import is_helper, parse
@@ -58,7 +59,7 @@ def graph_from_layers(name: str, layers: Sequence[EngineLayer]) -> Graph:
             _keep(draft, tensor)
         new = [name for name in nodes if name not in draft.nodes]
         ops = dict(zip(new, _operators(layer, new), strict=True))
-        _chain(draft, ops, inputs, outputs)
+        _chain(draft, ops, _weights(layer), inputs, outputs)
     read = {t for node in draft.nodes.values() for t in node.inputs}
     made = {t for node in draft.nodes.values() for t in node.outputs}
     inputs = [t.name for y in layers for t in y.inputs if t.name not in written]
@@ -129,16 +130,42 @@ def _operators(layer: EngineLayer, names: Sequence[str]) -> list[str]:
     return ops
 
 
+def _weights(layer: EngineLayer) -> dict[str, str]:
+    """Return the weights that a layer's name holds, by the node that quantises each."""
+    leaves = parse(layer.name).leaves
+    return {
+        following: leaf
+        for leaf, following in pairwise(leaves)
+        if _is_weight(leaf, following) and "quant" in _last(following).lower()
+    }
+
+
 def _chain(
-    draft: _Draft, ops: Mapping[str, str], inputs: Sequence[str], outputs: Sequence[str]
+    draft: _Draft,
+    ops: Mapping[str, str],
+    weights: Mapping[str, str],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> None:
-    """Add a layer's nodes one behind the other; a second input goes to the first Add."""
-    names = list(ops)
+    """Add a layer's nodes one behind the other; a second input goes to the first Add.
+
+    One that quantises a weight reads that alone, and the node behind it reads both.
+    """
+    prepared: tuple[str, ...] = ()
+    for name in [name for name in ops if name in weights]:
+        weight, ready = weights[name], f"{name} of {weights[name]}"
+        draft.tensors[weight] = Tensor(weight, None, None, is_constant=True)
+        draft.nodes[name] = Node(name, ops[name], (weight,), (ready,))
+        prepared = (*prepared, ready)
+    names = [name for name in ops if name not in weights]
+    if not names:
+        return
     adds = [name for name in names if ops[name] == "Add"]
     passed: tuple[str, ...] = tuple(inputs) if not adds or names[0] == adds[0] else (*inputs[:1],)
     rest = tuple(t for t in inputs if t not in passed)
     for number, name in enumerate(names):
         read = (*passed, *rest) if adds and name == adds[0] and number else passed
+        read = read if number else (*read, *prepared)
         ends = number == len(names) - 1
         written = tuple(outputs) if ends else (f"{name} → {names[number + 1]}",)
         written = tuple(t for t in written if t not in inputs)

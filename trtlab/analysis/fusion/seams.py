@@ -25,8 +25,9 @@ def seams(
             continue
         for tensor in filter(None, node.outputs):
             readers = list(dict.fromkeys(_readers(tensor, wiring, owners, removed)))
+            reading = {layer for reader in readers for layer in owners[reader]}
             found += [
-                _seam(tensor, node.name, reader, readers, wiring, engine, owners)
+                _seam(tensor, node.name, reader, readers, reading, wiring, engine, owners)
                 for reader in readers
                 if owners[node.name].isdisjoint(owners[reader])
             ]
@@ -55,6 +56,7 @@ def _seam(
     writer: str,
     reader: str,
     readers: Sequence[str],
+    reading: set[int],
     wiring: Wiring,
     engine: LayerWiring,
     owners: dict[str, set[int]],
@@ -62,12 +64,12 @@ def _seam(
     found: list[tuple[Barrier, str]] = []
     if tensor in wiring.graph.outputs:
         found.append(("graph output", f"{tensor} is an output of the graph, so it is written"))
-    others = [r for r in readers if owners[r].isdisjoint(owners[reader])]
-    if others:
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        found.append(
-            ("several readers", f"{others[0]}{more} reads {tensor} too, so it is written")
-        )
+    near = owners[reader] | owners[writer]
+    other = next((r for r in readers if owners[r].isdisjoint(near)), None)
+    if other is not None:
+        more = len(reading) - len(reading & near) - 1
+        who = f"{other} and {more} more read" if more > 0 else f"{other} reads"
+        found.append(("several readers", f"{who} {tensor} too, so it is written"))
     found += _changes(engine, owners[writer], owners[reader])
     if not found:
         return Seam(tensor, writer, reader, "not known", "the builder gives no reason")
