@@ -42,7 +42,8 @@ def fusion(
         model: The ONNX model that a plan from elsewhere was built from; what ``load`` takes.
         profile: Time per layer of this plan, to show beside its layers.
         sizes: Sizes of the named axes that estimates are for, such as ``{"N": 8}``; default is
-            the optimal shape of the plan's first optimization profile, and 1 without one.
+            the profile's shapes, else the optimal ones of the plan's first optimization profile,
+            else 1.
         store: Where plans and graphs are kept; default is this machine's store.
         progress: Called with phase, steps done and steps in all.
         cancel: Set it to stop.

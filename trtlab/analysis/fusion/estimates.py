@@ -43,6 +43,8 @@ def layer_bytes(
     A dynamic dimension has no name there, and a product folds others into it. Its size is that of
     the dimensions in its place in the tensors ``around``, where these give one answer.
     """
+    if layer.type == "NoOp":  # TensorRT found that it has nothing to do
+        return 0
     around = list(around)
     tensors: dict[str, LayerTensor] = {}
     for tensor in (*layer.inputs, *layer.constants):

@@ -19,7 +19,7 @@ from trtlab.analysis.fusion.rebuilt import graph_from_layers
 from trtlab.analysis.fusion.seams import seams
 from trtlab.analysis.fusion.wiring import Wiring
 from trtlab.errors import MismatchError, PlanError
-from trtlab.model.types import Graph, Tensor
+from trtlab.model.types import Graph, Tensor, batch_axis
 from trtlab.record import EngineLayer, Fate, Fusion, Group, LayerProfile, Pattern, Plan, Seam
 from trtlab.spec import Caveat
 
@@ -49,8 +49,8 @@ def fuse(
         plan: A plan whose layers are known.
         graph: The graph of its model; None rebuilds what can be from the layers' names.
         profile: Time per layer of this plan; its layers are found by name.
-        sizes: Sizes of the named axes, for the estimates; default is the optimal shape of the
-            plan's first optimization profile, and 1 for a plan without one.
+        sizes: Sizes of the named axes, for the estimates; default is the profile's shapes, else
+            the optimal ones of the plan's first optimization profile, else 1.
 
     Raises:
         PlanError: the plan does not say its layers.
@@ -68,7 +68,7 @@ def fuse(
     if graph is None:
         graph = graph_from_layers(plan.model.name, layers)
     if sizes is None:
-        sizes = _sizes(plan)
+        sizes = _sizes(plan, profile)
     is_optimised = plan.config.backend == "onnxruntime" and source == "model"
     mapped = (map_optimised if is_optimised else map_layers)(graph, layers)
     wiring = Wiring(graph)
@@ -106,12 +106,17 @@ def fuse(
     return replace(fusion, caveats=tuple(caveats))
 
 
-def _sizes(plan: Plan) -> dict[str, int]:
-    """Return the sizes of named axes at the plan's optimal shapes, 1 where there are none."""
+def _sizes(plan: Plan, profile: LayerProfile | None) -> dict[str, int]:
+    """Return the sizes of named axes: as profiled, else the plan's optimal shapes, else 1."""
     sizes: dict[str, int] = {}
-    profile = plan.config.profiles[0] if plan.config.profiles else {}
+    shapes = {name: each.opt for name, each in (plan.config.profiles or ({},))[0].items()}
+    if profile is not None:
+        shapes |= profile.run.shapes
+        axis = batch_axis(plan.inputs)
+        if axis is not None and profile.batch is not None:
+            sizes[axis] = profile.batch
     for tensor in plan.inputs:
-        shape = profile[tensor.name].opt if tensor.name in profile else None
+        shape = shapes.get(tensor.name)
         for place, dim in enumerate(tensor.shape or ()):
             if isinstance(dim, str):
                 sizes.setdefault(dim, shape[place] if shape else 1)
