@@ -16,7 +16,7 @@ from benchmarks.figures import Figure
 from trtlab.environment import capture
 from trtlab.views.tables import Table
 
-NAMES = ("harness", "startup", "sweeping", "noise", "building")
+NAMES = ("harness", "startup", "sweeping", "noise", "building", "reading", "comparing", "graph")
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import harness, startup, sweeping
+from benchmarks import harness, reading, startup, sweeping
 from benchmarks.figures import Figure, median_figure, upper_figure
 from tests import making
 from trtlab.record import SweepResult
@@ -38,3 +38,16 @@ def test_a_figure_above_its_limit_is_broken():
     assert Figure("f", 2.0, "s", 1.0, 1).verdict() == "BROKEN"
     assert median_figure("f", [1.0] * 9, "s", 1.0).verdict() == "ok"
     assert upper_figure("f", [1.0] * 8 + [9.0], "s", 1.0).value >= 1.0
+
+
+def test_recorded_engines_and_made_up_ones_are_read(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(reading, "PAIRS", 1)
+    monkeypatch.setattr(reading, "ROUNDS", 1)
+    monkeypatch.setattr(reading, "LAYERS", 10)
+    monkeypatch.setattr(reading, "SETS", tmp_path)
+    assert [f.unit for f in reading.figures()] == ["s"]
+    assert "not read" in capsys.readouterr().out
+    (tmp_path / "net").mkdir()
+    for path, name in zip(reading.long_engine(tmp_path, 3), ("graph", "profile"), strict=True):
+        path.rename(tmp_path / "net" / f"net.engine.{name}.json")
+    assert [f.unit for f in reading.figures()] == ["×", "s"]

@@ -127,6 +127,31 @@ def test_compare_by_id_and_by_file(capsys, tmp_path):
     assert not [c for c in data["caveats"] if c["kind"] == "different-conditions"]
 
 
+def test_two_plans_are_compared_by_node_with_the_times_of_their_layers(capsys):
+    plans, profiles = [], []
+    for level in ("basic", "all"):
+        choice = ("zoo:digits", "--backend", "onnxruntime", "--optimization-level", level)
+        plans.append(answer(capsys, "build", *choice)[1]["id"])
+        profiles.append(answer(capsys, "profile", *choice, "--quick")[1]["id"])
+    code, data = answer(capsys, "compare", *plans)
+    assert code == 0
+    assert data["aligned"] == "by ONNX node"
+    assert data["time_kind"] is None
+    assert {"plan_bytes", "layers"} <= {d["quantity"] for d in data["differences"]}
+    held = [node for match in data["matches"] for node in match["nodes"]]
+    assert 0 < len(held) == len(set(held)) <= data["common_nodes"]
+    code, timed = answer(capsys, "compare", *plans, "--profiles", *profiles)
+    assert code == 0
+    assert timed["time_kind"] == "cpu"
+    assert timed["total"]["a_ms"] > 0
+    assert timed["summary"]["sets"] == data["summary"]["sets"]
+    assert main(["compare", *plans]) == 0
+    out, _ = capsys.readouterr()
+    assert "Where the difference comes from. " in out
+    assert main(["compare", *plans, "--profiles", *plans]) == 2
+    assert main(["compare", plans[0], profiles[0]]) == 2
+
+
 def test_report_of_the_store(tmp_path):
     assert main(["sweep", "zoo:digits", "--batch", "1,2", "--quick"]) == 0
     page = tmp_path / "report.html"
@@ -722,3 +747,79 @@ class TestWithoutAGpu:
     def test_a_point_that_holds_a_plan_is_not_called_failed(self, capsys):
         assert main(["sweep", "zoo:digits", "--backend", "tensorrt_rtx"]) == 0
         assert "failed" not in capsys.readouterr().err
+
+
+def recorded(folder, names="ab"):
+    """Files of a small engine, as trtexec writes them."""
+    layers = [{"Name": n, "LayerType": "conv", "Inputs": [], "Outputs": []} for n in names]
+    times = {"timeMs": 2.0, "averageMs": 0.5, "medianMs": 0.5, "percentage": 50}
+    files = {
+        "layers.json": {"Layers": layers, "Bindings": []},
+        "profile.json": [{"count": 4}, *({"name": n, **times} for n in "ab")],
+        "times.json": [
+            {"startH2dMs": 3 * n, "computeMs": 2.0, "latencyMs": 2.0, "endD2hMs": 3 * n + 2}
+            for n in range(10)
+        ],
+    }
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    return str(folder)
+
+
+def test_import_keeps_what_other_commands_take(capsys, tmp_path):
+    code, data = answer(capsys, "import", recorded(tmp_path / "net"))
+    assert code == 0
+    assert (data["model"], data["layers"], data["timed_layers"]) == ("net", 2, 2)
+    assert (data["layers_sum_ms"], data["latency_ms"], data["n"]) == (1.0, 2.0, 10)
+    assert data["environment"]["machine"] is None
+    assert set(data["ids"]) == {"plan", "layer-profile", "measurement"}
+    for identity in data["ids"].values():
+        assert Store().find(identity).source == "recorded"
+    run = data["ids"]["measurement"]
+    code, compared = answer(capsys, "compare", run, run)
+    assert code == 0
+    assert compared["differences"][0]["ratio"] == 1
+    code, _ = answer(capsys, "report", "-o", str(tmp_path / "report.html"))
+    assert code == 0
+    assert main(["import", str(tmp_path / "net"), "--name", "other"]) == 0
+    text = capsys.readouterr().out
+    assert "2 of 2, joined by name" in text
+    assert re.search(r"^plan id +[0-9a-f]{12}$", text, re.MULTILINE)
+
+
+def test_export_writes_what_import_reads(capsys, tmp_path):
+    _, data = answer(capsys, "import", recorded(tmp_path / "net"))
+    forms = {"plan": "layers", "layer-profile": "profile", "measurement": "times"}
+    written = []
+    for kind, form in forms.items():
+        file = tmp_path / f"{form}.json"
+        arguments = ("export", data["ids"][kind], "--as", form, "-o", str(file))
+        code, said = answer(capsys, *arguments)
+        assert (code, said["form"]) == (0, form)
+        written.append(str(file))
+    code, again = answer(capsys, "import", *written, "--name", "net")
+    assert code == 0
+    ignored = {"ids", "schema_version"}
+    assert {k: v for k, v in again.items() if k not in ignored} == {
+        k: v for k, v in data.items() if k not in ignored
+    }
+
+
+def test_import_and_export_refuse_what_does_not_fit(capsys, tmp_path):
+    folder = recorded(tmp_path / "net")
+    out = str(tmp_path / "out.json")
+    other = recorded(tmp_path / "other", "abc")
+    _, data = answer(capsys, "import", folder)
+    plan = data["ids"]["plan"]
+    for words, *arguments in (
+        ("both hold layers", "import", folder, other),
+        ("'c'", "import", f"{other}/layers.json", f"{folder}/profile.json"),
+        ("was not opened", "import", str(tmp_path / "missing")),
+        ("cannot be exported as times", "export", plan, "--as", "times", "-o", out),
+        ("No record begins", "export", "0" * 12, "-o", out),
+        ("cannot be written", "export", plan, "-o", str(tmp_path)),
+    ):
+        assert main(arguments) == 2
+        assert words in capsys.readouterr().err
+    assert not Path(out).exists()

@@ -341,8 +341,9 @@ def test_a_number_that_json_lacks_never_comes_back_as_another_number(value):
     # unknown and any other field refuses.
     unknown = making.environment(load_average=value)
     assert from_json(to_json(unknown), Environment).load_average is None
-    with pytest.raises(ValueError, match="build_seconds"):
-        from_json(to_json(making.plan(build_seconds=value)), Plan)
+    warm_up = making.WarmUp(12, value, True)
+    with pytest.raises(ValueError, match=r"warm_up\.seconds"):
+        from_json(to_json(making.measurement(warm_up=warm_up)), Measurement)
     crossed = from_message(to_message(unknown), Environment).load_average
     assert crossed == value or (math.isnan(crossed) and math.isnan(value))
 

@@ -10,32 +10,40 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trtlab.analysis.compare import compare as compare
+    from trtlab.app.netron import netron as netron
     from trtlab.app.workbench import Workbench as Workbench
     from trtlab.errors import TrtlabError as TrtlabError
     from trtlab.verbs.benchmark import benchmark as benchmark
     from trtlab.verbs.build import build as build
+    from trtlab.verbs.compare import compare as compare
     from trtlab.verbs.doctor import doctor as doctor
+    from trtlab.verbs.fusion import fusion as fusion
     from trtlab.verbs.inspect import inspect as inspect
     from trtlab.verbs.load import load as load
     from trtlab.verbs.load import with_dynamic_batch as with_dynamic_batch
     from trtlab.verbs.profile import profile as profile
+    from trtlab.verbs.read import read as read
     from trtlab.verbs.sweep import sweep as sweep
     from trtlab.verbs.workspace import workspace as workspace
     from trtlab.views.figures import figure as figure
     from trtlab.views.report import report as report
+    from trtlab.views.widgets.graph_view import graph as graph
 
 _PUBLIC = {
     "TrtlabError": "trtlab.errors",
     "Workbench": "trtlab.app.workbench",
     "benchmark": "trtlab.verbs.benchmark",
     "build": "trtlab.verbs.build",
-    "compare": "trtlab.analysis.compare",
+    "compare": "trtlab.verbs.compare",
     "doctor": "trtlab.verbs.doctor",
     "figure": "trtlab.views.figures",
+    "fusion": "trtlab.verbs.fusion",
+    "graph": "trtlab.views.widgets.graph_view",
     "inspect": "trtlab.verbs.inspect",
     "load": "trtlab.verbs.load",
+    "netron": "trtlab.app.netron",
     "profile": "trtlab.verbs.profile",
+    "read": "trtlab.verbs.read",
     "report": "trtlab.views.report",
     "sweep": "trtlab.verbs.sweep",
     "with_dynamic_batch": "trtlab.verbs.load",

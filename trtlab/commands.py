@@ -18,7 +18,7 @@ from trtlab.terminal import harmless, progress_line
 from trtlab.units import bytes_from_text, ints_from_text, shapes_from_text
 
 if TYPE_CHECKING:
-    from trtlab.record import LayerProfile, Measurement, Plan, Point, WorkspacePoint
+    from trtlab.record import Fusion, LayerProfile, Measurement, Plan, Point, WorkspacePoint
     from trtlab.worker import Progress
 
 
@@ -95,7 +95,7 @@ def _inspect(options: argparse.Namespace) -> Answer:
 
 
 def _build(options: argparse.Namespace) -> Answer:
-    from trtlab.store import Store
+    from trtlab.store import Store, record_id
     from trtlab.verbs.build import build
     from trtlab.views.tables import plan_table
 
@@ -111,8 +111,10 @@ def _build(options: argparse.Namespace) -> Answer:
     layers = f"\n\n{plan_table(plan).text()}" if options.layers else ""
     file = Store().plan_path(plan.hash)
     error = _error_of(lambda: _copied(file, target)) if target else None
-    text = f"{plan!r}\n{'file':<26}{_text(target or file)}{layers}"
-    data = {"schema_version": 1, **_plan_data(plan), "plan_path": _text(file)}
+    identity = record_id(plan)[:12]
+    text = f"{plan!r}\n{'file':<26}{_text(target or file)}"
+    text += f"\n{'id':<26}{identity} (for trtlab compare){layers}"
+    data = {"schema_version": 1, "id": identity, **_plan_data(plan), "plan_path": _text(file)}
     return Answer(data, text, 0, error)
 
 
@@ -184,9 +186,9 @@ def _measurement_data(m: Measurement, plan: Plan) -> dict[str, Any]:
         **row,
         "contents": m.contents,
         "provider": m.provider,
-        "first_call_ms": m.first_call_ns / 1e6,
+        "first_call_ms": None if m.first_call_ns is None else m.first_call_ns / 1e6,
         "load_seconds": m.load_seconds,
-        "cpu_ms_per_call": m.cpu_ns_per_call / 1e6,
+        "cpu_ms_per_call": None if m.cpu_ns_per_call is None else m.cpu_ns_per_call / 1e6,
         "other_load": m.other_load,
         "memory": m.memory,
         "cuda_graph": m.cuda_graph,
@@ -207,6 +209,7 @@ def _unsaved(caveats: Sequence[Any]) -> int:
 
 
 def _profile(options: argparse.Namespace) -> Answer:
+    from trtlab.store import record_id
     from trtlab.verbs.profile import profile
     from trtlab.views.tables import layer_table
 
@@ -219,8 +222,10 @@ def _profile(options: argparse.Namespace) -> Answer:
             quick=options.quick,
             progress=progress,
         )
-    text = f"{layers!r}\n\n{layer_table(layers).text()}"
-    return Answer(_profile_data(layers), text, _unsaved(layers.caveats))
+    identity = record_id(layers)[:12]
+    text = f"{layers!r}\n{'id':<14}{identity} (for trtlab compare --profiles)"
+    text += f"\n\n{layer_table(layers).text()}"
+    return Answer({"id": identity, **_profile_data(layers)}, text, _unsaved(layers.caveats))
 
 
 def _profile_data(profile: LayerProfile) -> dict[str, Any]:
@@ -229,13 +234,14 @@ def _profile_data(profile: LayerProfile) -> dict[str, Any]:
         "model": profile.model.name,
         "batch": profile.batch,
         "time_kind": profile.time_kind,
-        "runs": len(profile.runs_ns),
+        "runs": profile.runs,
         "layers": [
             {
                 "name": layer.name,
                 "type": layer.type,
                 "provider": layer.provider,
                 "median_ms": layer.median_ms,
+                "average_ms": layer.average_ms,
                 "share": share,
                 "arena_bytes": layer.arena_bytes,
             }
@@ -342,18 +348,197 @@ def _point_data(point: Point) -> dict[str, Any]:
     return {"id": record_id(made)[:12] if made else None, **point.row()}
 
 
-def _compare(options: argparse.Namespace) -> Answer:
-    from trtlab.analysis.compare import compare
+def _fusion(options: argparse.Namespace) -> Answer:
+    from trtlab.verbs.fusion import fusion
+    from trtlab.views.tables import fusion_table
 
-    comparison = compare(_record(options.a), _record(options.b))
+    target = _target(options.output)
+    with progress_line() as progress:
+        found = fusion(**_fused(options, progress), progress=progress)
+    error = _error_of(lambda: _write_page(found, target)) if target else None
+    if options.explain is not None:
+        text = found.explain(options.explain)
+    else:
+        text = repr(found)
+    if options.layers:
+        text += f"\n\n{fusion_table(found).text()}"
+    if target:
+        text += f"\n{'page':<16}{_text(target)}: both graphs side by side, one offline file"
+    return Answer(_fusion_data(found), text, 0, error)
+
+
+def _netron(options: argparse.Namespace) -> Answer:
+    from trtlab.app.netron import netron
+
+    target = _target(options.output)
+    with progress_line() as progress:
+        page = netron(_model(options, progress), progress=progress)
+    page.save(target)
+    data = {"schema_version": 1, "page": _text(target), "note": page.note}
+    return Answer(data, f"{page.note}\n{_text(target)}")
+
+
+def _fused(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    """Return what to explain: a model with its settings, or a plan with its layers' times."""
+    from trtlab.record import Plan
+    from trtlab.verbs.build import build
+    from trtlab.verbs.profile import profile
+    from trtlab.verbs.read import read
+
+    is_model = len(options.models) == 1 and options.models[0].startswith("zoo:")
+    if not is_model and not (options.models[0].endswith(".onnx") and options.onnx is None):
+        if len(options.models) == 1 and not Path(options.models[0]).exists():
+            record = _record(options.models[0])
+            if not isinstance(record, Plan):
+                raise SpecError(
+                    f"{options.models[0]} is a {record.kind}, not a plan.",
+                    hint="Give the id that trtlab build printed, or a model.",
+                )
+            return {"plan": record, "model": options.onnx}
+        found = read(*options.models)
+        if found.plan is None:
+            raise SpecError(
+                "The files tell of no layers.", hint="Give the layers too: --exportLayerInfo."
+            )
+        return {"plan": found.plan, "profile": found.profile, "model": options.onnx}
+    if len(options.models) > 1:
+        raise SpecError("Several models were given.", hint="Give one model, or a plan's files.")
+    options.model = options.models[0]
+    if options.time:
+        plan = _built(options, progress)
+        times = profile(plan, batch=options.batch, shapes=_shapes(options), progress=progress)
+        return {"plan": plan, "profile": times}
+    settings = _build_settings(options) | {"batch": options.batch, "shapes": _shapes(options)}
+    return {"plan": build(_model(options, progress), progress=progress, **settings)}
+
+
+def _write_page(found: Fusion, target: Path) -> None:
+    from trtlab.views.fusion_page import fusion_page
+
+    try:
+        target.write_text(fusion_page(found), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"The page was not written to {target}: {error.strerror}.",
+            hint="Choose another place.",
+        ) from error
+
+
+def _fusion_data(found: Fusion) -> dict[str, Any]:
+    ops = {node.name: node.op for node in found.graph.nodes}
+    return {
+        "schema_version": 1,
+        "model": found.model.name,
+        "precision": found.model.recipe,
+        "backend": found.backend,
+        "target": found.target,
+        "graph_source": found.graph_source,
+        "sizes": found.sizes,
+        "summary": found.summary,
+        "nodes": [
+            {
+                "name": fate.node,
+                "op": ops[fate.node],
+                "state": fate.state,
+                "layers": fate.layers,
+                "rule": fate.rule,
+                "because": fate.because,
+                "explanation": found.explanations[fate.node],
+            }
+            for fate in found.fates
+        ],
+        "layers": [
+            {"name": layer.name, "type": layer.type, "stream": layer.stream}
+            | {f.name: getattr(group, f.name) for f in fields(group)}
+            for layer, group in zip(found.layers, found.groups, strict=True)
+        ],
+        "seams": found.seams,
+        "time_kind": found.time_kind,
+        "runs": found.runs,
+        "caveats": found.caveats,
+        "source": found.source,
+    }
+
+
+def _import(options: argparse.Namespace) -> Answer:
+    from trtlab.store import Store, record_id
+    from trtlab.verbs.read import keep, read
+
+    found = read(*options.files, name=options.name)
+    error = _error_of(lambda: keep(found, Store()))
+    ids = {record.kind: record_id(record)[:12] for record in found.records}
+    plan, profile, measured = found.plan, found.profile, found.measurement
     data = {
         "schema_version": 1,
-        "a": comparison.a,
-        "b": comparison.b,
-        "differences": comparison.differences,
-        "caveats": comparison.caveats,
+        "ids": ids,
+        "model": found.records[0].model.name,
+        "layers": None if plan is None or plan.layers is None else len(plan.layers),
+        "timed_layers": None if profile is None else len(profile.layers),
+        "runs": None if profile is None else profile.runs,
+        "layers_sum_ms": None
+        if profile is None
+        else sum(layer.average_ms for layer in profile.layers),
+        "latency_ms": None if measured is None else measured.median_ms,
+        "n": None if measured is None else measured.n,
+        "skipped": found.skipped,
+        "caveats": [c for record in found.records for c in record.caveats],
+        "environment": found.records[0].environment,
     }
-    return Answer(data, repr(comparison))
+    lines = [f"{kind + ' id':<26}{identity}" for kind, identity in ids.items()]
+    return Answer(data, "\n".join([repr(found), *lines]), 0, error)
+
+
+def _export(options: argparse.Namespace) -> Answer:
+    from trtlab.formats.engine_inspector import layers_json
+    from trtlab.formats.trtexec_profile import profile_json
+    from trtlab.formats.trtexec_times import times_json
+
+    target = _target(options.output)
+    record = _record(options.record)
+    forms: dict[str, tuple[str, Callable[[Any], bytes]]] = {
+        "plan": ("layers", layers_json),
+        "layer-profile": ("profile", profile_json),
+        "measurement": ("times", times_json),
+    }
+    if record.kind not in forms or options.form not in (None, forms[record.kind][0]):
+        wanted = f" as {options.form}" if options.form else ""
+        raise SpecError(
+            f"A {record.kind} cannot be exported{wanted}.",
+            hint="A plan is exported as layers, layer times as profile, a measurement as times.",
+        )
+    form, write = forms[record.kind]
+    content = write(record)
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        raise StoreError(
+            f"{target} was not written: {error.strerror}.", hint="Choose another place."
+        ) from error
+    data = {"schema_version": 1, "form": form, "file": _text(target), "bytes": len(content)}
+    return Answer(data, f"{form} in {_text(target)}, as trtexec writes them")
+
+
+def _compare(options: argparse.Namespace) -> Answer:
+    from trtlab.record import EngineComparison
+    from trtlab.verbs.compare import compare
+    from trtlab.views.sentences import engines_sentence
+    from trtlab.views.tables import engines_table
+
+    records = _record(options.a), _record(options.b)
+    if not options.profiles:
+        comparison = compare(*records)
+    else:
+        comparison = compare(*records, profiles=tuple(map(_record, options.profiles)))
+    data = {f.name: getattr(comparison, f.name) for f in fields(comparison)}
+    data = {"schema_version": 1, **data}
+    if not isinstance(comparison, EngineComparison):
+        return Answer(data, repr(comparison))
+    # Without times, sets that are the same on both sides tell nothing.
+    timed = comparison.total.difference_ms is not None
+    table = engines_table(comparison, None if timed else len(comparison.changed))
+    text = f"{comparison!r}\n\n" + (f"{table.text()}\n\n" if table.rows else "")
+    text += f"Where the difference comes from. {engines_sentence(comparison)}"
+    return Answer(data | {"summary": comparison.summary}, text)
 
 
 def _record(name: str) -> Any:
@@ -366,14 +551,14 @@ def _record(name: str) -> Any:
     except (OSError, ValueError) as error:  # too long, or no text at all
         raise RecordError(
             f"{name[:40]!r}{'…' * (len(name) > 40)} cannot be the name of a record.",
-            hint="Give an id that bench printed, or the file of bench -o FILE.",
+            hint="Give an id that bench, build or profile printed, or the file of a record.",
         ) from error
     return read_record(path) if is_file else Store().find(name)
 
 
 def _report(options: argparse.Namespace) -> Answer:
     from trtlab.record import Measurement, Point, SweepResult
-    from trtlab.store import Store
+    from trtlab.store import Store, record_id
     from trtlab.views.report import report
 
     target = _target(options.output)
@@ -381,7 +566,7 @@ def _report(options: argparse.Namespace) -> Answer:
     newest: dict[Any, Point] = {}
     for m in Store().all(Measurement):
         if not wanted or m.model.name in wanted:
-            key = (m.model.hash, repr(m.build), repr(m.run))
+            key = (m.model.hash or record_id(m), repr(m.build), repr(m.run))
             newest.setdefault(key, Point(model=m.model, build=m.build, run=m.run, measurement=m))
     if not newest:
         raise SpecError(
@@ -683,12 +868,42 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--quick", action="store_true", help="short windows, labelled")
     command.add_argument("--again", action="store_true", help="measure again what is stored")
     command.add_argument("-o", "--output", metavar="FILE", help="also write an HTML report")
-    command = add("compare", _compare, "compare two measurements")
-    command.add_argument("a", metavar="A", help="the baseline: an id from bench, or its file")
+    command = add("fusion", _fusion, "show which ONNX nodes became which layers, and why")
+    command.add_argument(
+        "models", nargs="+", metavar="MODEL",
+        help="a model (a path, or zoo:NAME); or a plan: its id, or files with its layers and times",
+    )  # fmt: skip
+    command.add_argument("--onnx", metavar="FILE", help="the model that a plan's files came from")
+    command.add_argument("--dynamic-batch", action="store_true", help="make a fixed batch dynamic")
+    _build_arguments(command)
+    _shape_arguments(command)
+    command.add_argument(
+        "--time", action="store_true", help="also time every layer, where the plan can run here"
+    )
+    command.add_argument("--explain", metavar="NAME", help="of one node, layer or group (G6)")
+    command.add_argument("--layers", action="store_true", help="also list the layers")
+    command.add_argument("-o", "--output", metavar="FILE", help="write both graphs as one page")
+    command = add("compare", _compare, "compare two measurements, or two plans by ONNX node")
+    command.add_argument("a", metavar="A", help="the baseline: an id, or the file of a record")
     command.add_argument("b", metavar="B")
+    command.add_argument(
+        "--profiles", nargs=2, metavar=("A", "B"), help="of two plans: ids or files of layer times"
+    )
+    command = add("import", _import, "take files of trtexec, TREx and ONNX Runtime into the store")
+    command.add_argument("files", nargs="+", metavar="FILE", help="of one engine, or its folder")
+    command.add_argument("--name", help="what to call the model; default: as the file or folder")
+    command = add("export", _export, "write a record as trtexec would")
+    command.add_argument("record", metavar="RECORD", help="an id, or the file of a record")
+    command.add_argument(
+        "--as", dest="form", choices=("layers", "profile", "times"), help="default: what it is"
+    )
+    command.add_argument("-o", "--output", metavar="FILE", required=True)
     command = add("report", _report, "write stored measurements as one offline HTML file")
     command.add_argument("models", nargs="*", metavar="MODEL", help="by name; default all")
     command.add_argument("-o", "--output", metavar="FILE", default="trtlab-report.html")
+    command = add("netron", _netron, "show the raw ONNX graph in Netron: one offline HTML file")
+    _model_arguments(command)
+    command.add_argument("-o", "--output", metavar="FILE", default="trtlab-netron.html")
     command = add("demo", _demo, "sweep two networks and write an HTML report: about 2 minutes")
     command.add_argument("-o", "--output", metavar="FILE", default="trtlab-demo.html")
     command.add_argument("--again", action="store_true", help="measure again what is stored")

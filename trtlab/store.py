@@ -105,7 +105,8 @@ class Store:
         with self._index() as index:
             index.execute(
                 "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
-                (identity, key, record.kind, record.environment.created),
+                # What was recorded at a time that is not known is older than all the rest.
+                (identity, key, record.kind, record.environment.created or ""),
             )
         return identity
 
@@ -418,7 +419,7 @@ class Store:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 envelope = from_json(path.read_bytes(), _Envelope)
                 if envelope.kind in _KINDS:
-                    created = str(envelope.record["environment"]["created"])
+                    created = str(envelope.record["environment"]["created"] or "")
                     row = (path.stem, envelope.key, envelope.kind, created)
                     index.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)", row)
         for path in (self.home / "plans").glob("*/*.plan"):

@@ -9,11 +9,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests import making
+from trtlab.errors import UnsupportedError
 from trtlab.formats import engine_inspector
-from trtlab.formats.engine_inspector import read_inspector
-from trtlab.formats.engine_layers import dtype_name
+from trtlab.formats.engine_inspector import layers_json, layers_of, read_inspector
+from trtlab.formats.engine_layers import built_ahead, dtype_name
 from trtlab.formats.layer_dump import BEGINNINGS, CUT_OFF, read_dump
+from trtlab.model.types import Tensor
 from trtlab.record import EngineLayer, LayerTensor
+from trtlab.spec import BuildConfig, Caveat
 
 # Dumps by hand, in the form of TensorRT-RTX 1.7
 
@@ -548,7 +552,7 @@ def test_json_of_tensorrt_8_and_10():
             stream=2,
             details={
                 "ParameterType": '"Convolution"',
-                "Weights": '{"Type": "Half", "Count": 12}',
+                "Weights": '{"Type":"Half","Count":12}',
                 "TacticValue": '"0x1"',
             },
         ),
@@ -729,3 +733,113 @@ def test_any_json_and_any_text_is_read_or_refused(value, text):
 )
 def test_data_types(said, dtype):
     assert dtype_name(said) == dtype
+
+
+# Inputs and outputs
+
+
+def test_bindings_are_inputs_and_outputs_by_what_layers_do_with_them():
+    x, h, y = ({"Name": n, "Dimensions": [-1, 3], "Format/Datatype": "Float"} for n in "xhy")
+    layers = [
+        {"Name": "a", "LayerType": "k", "Inputs": [x], "Outputs": [h]},
+        {"Name": "b", "LayerType": "k", "Inputs": [h, y], "Outputs": [y]},
+    ]
+    read = layers_of({"Layers": layers, "Bindings": ["y", "x", "nobody's", 5, "h"]})
+    assert read.inputs == (Tensor("x", "float32", (None, 3)),)
+    assert [t.name for t in read.outputs] == ["y", "h"]
+    assert layers_of({"Layers": layers}).inputs == ()
+    assert layers_of({"Layers": ["a"], "Bindings": ["x"]}).inputs == ()
+
+
+def test_io_tensors_of_tensorrt_11():
+    said = {"IOMode": "Input", "DataType": "Half", "Dimensions": [-1, 3], "Location": "Device"}
+    tensors = [{"Name": "x", **said}, {"Name": "y", **said, "IOMode": "Output"}]
+    read = layers_of({"Layers": [PLAIN], "I/O Tensors": tensors})
+    assert read.inputs == (Tensor("x", "float16", (None, 3)),)
+    assert [t.name for t in read.outputs] == ["y"]
+    for wrong in ({"IOMode": "Both"}, {"Name": 5}, {"Dimensions": [-2]}, {"IOMode": []}):
+        said = [*tensors, tensors[0] | wrong]
+        read = layers_of({"Layers": [PLAIN], "I/O Tensors": said})
+        assert (len(read.layers), read.inputs, read.outputs) == (1, (), ())
+
+
+def test_io_tensors_of_a_dump(real_dump):
+    read = read_dump(real_dump)
+    assert read.inputs == (Tensor("x", "float32", (None, 3, 64, 64)),)
+    assert read.outputs == (Tensor("y", "float32", (None, 10)),)
+    mode = "IOMode: Input, DataType: Float, Dimensions: [-1,"
+    for damaged in (mode.replace("Input", "Both"), mode.replace("-1", "-2")):
+        assert mode in real_dump
+        read = read_dump(real_dump.replace(mode, damaged))
+        assert (len(read.layers), read.inputs, read.outputs) == (19, (), ())
+
+
+def test_ahead_of_time_layers_are_told_by_the_stub(real_dump, shared_data):
+    assert built_ahead(read_dump(real_dump).layers)
+    export = shared_data / "engines/cookbook_trtexec/model-trained-exportLayerInfo.log"
+    assert not built_ahead(read_inspector(export.read_text()).layers)
+
+
+# Writing
+
+
+def plan(layers, *, verbosity="DETAILED", **parts):
+    config = BuildConfig(backend="tensorrt", profiling_verbosity=verbosity)
+    return making.plan(config=config, layers=tuple(layers), caveats=(), **parts)
+
+
+def test_real_layers_are_read_as_they_were_written(shared_data, real_dump):
+    for file in sorted(shared_data.glob("engines/*/*.graph.json")):
+        read = read_inspector(file.read_text())
+        made = plan(read.layers, inputs=read.inputs, outputs=read.outputs)
+        assert read_inspector(layers_json(made).decode()) == read
+    read = read_dump(real_dump)
+    made = plan(read.layers, inputs=read.inputs, outputs=read.outputs)
+    assert read_inspector(layers_json(made).decode()).layers == read.layers
+
+
+def test_names_alone_are_written_as_names():
+    layers = [EngineLayer(name, "", (), ()) for name in ("a", 'b"')]
+    data = json.loads(layers_json(plan(layers, verbosity="LAYER_NAMES_ONLY")))
+    assert data == {"Layers": ["a", 'b"'], "Bindings": ["x", "y"]}
+
+
+def test_layers_that_are_not_whole_are_not_written():
+    unread = Caveat("layers-unread", "No.", "Build it again.")
+    for made, words in (
+        (making.plan(), "onnxruntime"),
+        (replace(plan([]), layers=None), "Not all layers"),
+        (replace(plan([]), caveats=(unread,)), "Not all layers"),
+    ):
+        with pytest.raises(UnsupportedError, match=words):
+            layers_json(made)
+
+
+def test_any_text_may_stand_in_the_details_of_a_record():
+    details = {"a": "no JSON", "b": "NaN", "c": "[" * 5000, "d": "[1]"}
+    data = json.loads(layers_json(plan([EngineLayer("n", "k", (), (), details=details)])))
+    (fields,) = data["Layers"]
+    assert {key: fields[key] for key in details} == details | {"d": [1]}
+
+
+tensors = st.builds(
+    LayerTensor,
+    st.text(),
+    st.none() | st.sampled_from(["float32", "float16", "int8", "bool", "float8_e4m3fn"]),
+    st.none() | st.lists(st.none() | st.integers(0, 2**31)).map(tuple),
+    st.none() | st.sampled_from(["Row major linear format", "(Linear) Row major linear FP32"]),
+    st.none() | st.lists(st.integers(0, 9)).map(tuple),
+    st.none() | st.just("Device"),
+).filter(lambda t: t.format is None or "FP32" not in t.format or t.dtype == "float32")
+
+
+@given(st.lists(st.tuples(st.text(), st.lists(tensors), st.lists(tensors), st.text()), min_size=1))
+def test_any_layers_are_read_as_they_were_written(several):
+    layers = tuple(
+        EngineLayer(
+            name, "kgen", tuple(a), tuple(b), nodes=("n", "m"), tactic=tactic or None, stream=1
+        )
+        for name, a, b, tactic in several
+        if "_STUB" not in tactic
+    )
+    assert read_inspector(layers_json(plan(layers)).decode()).layers == layers

@@ -252,3 +252,14 @@ def test_any_value_anywhere_is_read_or_refused(read, data):
 def test_any_bytes_are_refused(read, data):
     with pytest.raises(RecordError):
         read(data)
+
+
+def test_a_small_file_cannot_ask_for_any_memory(read, monkeypatch):
+    # One node in each run, another one each time: 0 for every other would be 9 × 9 samples.
+    events = []
+    for n in range(9):
+        events += [run(100 * n, 50), node(f"n{n}", 100 * n + 1, 5, n)]
+    assert sum(ns for y in read(events).layers for ns in y.samples_ns) == 45_000
+    monkeypatch.setattr(onnxruntime_profile, "MOST_SAMPLES", 80)
+    with pytest.raises(RecordError, match=r"9 nodes in 9 runs: more than 80 samples"):
+        read(events)

@@ -2,12 +2,20 @@
 
 from dataclasses import replace
 
+from tests.analysis.fusion.making import fused as mapped
+from tests.analysis.fusion.making import graph, layer, node
+from tests.fusing import fused, part
 from tests.making import layer_profile, measurement
 from trtlab.codec import Int64Array
-from trtlab.record import Failure, Point, SweepResult, Window
+from trtlab.record import Failure, LayerTensor, Point, SweepResult, Window
 from trtlab.spec import BuildConfig, Caveat, RunConfig
-from trtlab.views.sentences import latency_sentence, memory_sentence, throughput_sentence
-from trtlab.views.tables import Table, layer_table, sweep_table
+from trtlab.views.sentences import (
+    latency_sentence,
+    memory_sentence,
+    regions_sentence,
+    throughput_sentence,
+)
+from trtlab.views.tables import Table, fusion_table, layer_table, regions_table, sweep_table
 
 
 def steady(batch, ms, spread=0.0):
@@ -155,3 +163,86 @@ def test_memory_is_not_invented_where_it_is_unknown():
     assert memory_sentence([m]).endswith("; weights are 4.00 MiB.")
     no_weights = replace(m, memory=replace(m.memory, weights=None))
     assert "weights" not in memory_sentence([no_weights])
+
+
+def layer_of_a_fusion(name="one", dtype="float16", **parts):
+    layer, group = part(name, "c1 r1", **parts)
+    nhwc = "(NHWC) Channel major format"
+    read = LayerTensor("x", "int8", (1, 8), format="(Linear) Row major linear format")
+    return replace(
+        layer,
+        inputs=(LayerTensor("w", "float32", (8, 8), is_constant=True), read),
+        outputs=(LayerTensor("y", dtype, (1, 8), format=nhwc),),
+        stream=2,
+    ), replace(group, tag="G1", patterns=("vertical fusion",))
+
+
+def test_a_layer_of_a_fusion_shows_what_it_is_and_what_it_costs():
+    one = layer_of_a_fusion(time=0.5, flops=2_000_000, bytes=2048, saved_bytes=1024)
+    one = one[0], replace(one[1], time_share=0.25)
+    table = fusion_table(fused(one, part("moved", time=None), runs=3))
+    row, added = (dict(zip(table.heads, cells, strict=True)) for cells in table.rows)
+    assert row == {
+        "Group": "G1", "Layer": "one", "Kind": "conv chain, vertical fusion",
+        "ONNX nodes": "c1, r1", "Type": "kernel", "Data type": "INT8 → FP16",
+        "Format": "Linear → NHWC", "Stream": "2", "FLOP": "2.00 MFLOP", "Bytes": "2.00 KiB",
+        "Saved": "1.00 KiB", "GPU time, n 3": "0.500 ms", "Share of layers": "25 %",
+    }  # fmt: skip
+    assert (added["Group"], added["ONNX nodes"]) == ("—", "—")
+    assert {added[head] for head in ("Stream", "FLOP", "Bytes", "Saved", "GPU time, n 3",
+                                     "Share of layers")} == {"n/a"}  # fmt: skip
+
+
+def test_each_number_of_a_fusion_has_its_origin_in_the_head():
+    made = fused(layer_of_a_fusion(time=0.5))
+    table = fusion_table(made)
+    marks = {table.heads[place]: origin for place, origin in table.origins.items()}
+    assert marks == {
+        "Data type": "builder", "Format": "builder", "Stream": "builder", "FLOP": "estimated",
+        "Bytes": "estimated", "Saved": "estimated", "GPU time, n 1": "measured",
+        "Share of layers": "measured",
+    }  # fmt: skip
+    assert "estimated" in table.text().splitlines()[1]
+    assert table.html().count("aria-label") == len(marks)
+    assert "recorded" in fusion_table(replace(made, source="recorded")).origins.values()
+
+
+def test_an_untimed_fusion_says_why_and_has_no_column_of_shares():
+    table = fusion_table(fused(layer_of_a_fusion()))
+    assert table.heads[-1] == "Time, n/a: built, not run"
+    assert "measured" not in table.origins.values()
+    assert {len(row) for row in table.rows} == {len(table.heads)}
+
+
+def test_a_hostile_name_stays_one_short_line():
+    made = layer_of_a_fusion(name="<b>\x1b[2J\n" + "n" * 10_000, dtype="<i>")
+    table = fusion_table(fused(made))
+    assert len(table.text().splitlines()) == 3
+    assert max(map(len, table.rows[0])) < 80
+    assert "<b>" not in table.html()
+
+
+def test_the_inside_of_a_region_is_estimated_throughout():
+    opened = opaque([node("heavy", "MatMul", "x w", "a"), node("light", "Relu", "a", "y")])
+    table = regions_table(opened)
+    heavy, light = (dict(zip(table.heads, cells, strict=True)) for cells in table.rows)
+    assert (heavy["Region"], heavy["ONNX node"], heavy["Operator"]) == ("G1", "heavy", "MatMul")
+    assert float(light["Of its time"].split()[0]) < float(heavy["Of its time"].split()[0])
+    assert set(table.origins.values()) == {"estimated"}
+    assert regions_table(fused()).rows == ()
+    said = regions_sentence(opened)
+    assert said.startswith("1 opaque region: 2 of 2 nodes inside. They were not timed")
+    assert "estimated" in said
+
+
+def test_a_region_with_an_unknown_cost_divides_no_time():
+    opened = opaque([node("odd", "Mystery", "x w", "a"), node("light", "Relu", "a", "y")])
+    assert {row[-1] for row in regions_table(opened).rows} == {"n/a"}
+    assert "No time is divided among 2 of the nodes" in regions_sentence(opened)
+
+
+def opaque(nodes):
+    shapes = dict.fromkeys("xwy", (8, 8)) | {"a": (8, 8)}
+    name = f"{{ForeignNode[{nodes[0].name}...{nodes[-1].name}]}}"
+    made = graph(*nodes, shapes=shapes, constants="w")
+    return mapped(made, layer(name, "x", "y", type="Myelin"))

@@ -1,10 +1,22 @@
 import re
 from dataclasses import asdict
+from typing import get_args
 
 import plotly.graph_objects as go
 import pytest
 
-from trtlab.views.theme import FONT_PX, PRECISION, TOKENS, badge, css, template
+from trtlab.record import Family
+from trtlab.views.theme import (
+    FONT_PX,
+    HEAT,
+    KINDS,
+    PRECISION,
+    TINT,
+    TOKENS,
+    badge,
+    css,
+    template,
+)
 
 THEMES = ("light", "dark")
 
@@ -100,3 +112,34 @@ def test_badge_says_its_word_to_everybody(word):
     assert f" {word}</span>" in long
     assert f" {word}</span>" not in short
     assert f"trtlab-{word}" in short
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_kinds_of_fusion_stand_out_as_marks(theme):
+    tokens = TOKENS[theme]
+    marks = {name: style.colour(theme) for name, style in KINDS.items()} | {"heat": HEAT[theme]}
+    for name, colour in marks.items():
+        for surface in (tokens.bg, tokens.raised):
+            assert contrast(colour, surface) >= 3, name
+
+
+def test_every_family_of_layers_has_a_look_of_its_own():
+    assert set(KINDS) == {*get_args(Family), "removed"}
+    for theme in THEMES:
+        looks = [(style.colour(theme), style.form) for style in KINDS.values()]
+        assert len(set(looks)) == len(looks)
+
+
+def blend(colour: str, surface: str, share: float) -> str:
+    pairs = [[int(c[at : at + 2], 16) for c in (colour, surface)] for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in pairs)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_text_can_be_read_on_every_tint(theme):
+    tokens = TOKENS[theme]
+    assert contrast(tokens.t1, blend(HEAT[theme], tokens.bg, TINT["heat"])) >= 4.5
+    for name, style in KINDS.items():
+        tint = blend(style.colour(theme), tokens.bg, TINT[theme])
+        assert contrast(tokens.t1, tint) >= 4.5, name
+        assert contrast(tokens.t2, tint) >= 4.5, name

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from trtlab.environment import differences
 from trtlab.errors import MismatchError
-from trtlab.record import Comparison, Difference, Measurement, ModelRef, Plan, Verdict
+from trtlab.record import (
+    BuilderMemory,
+    Comparison,
+    Difference,
+    Fusion,
+    LayerProfile,
+    Measurement,
+    ModelRef,
+    Plan,
+    Verdict,
+)
 from trtlab.spec import Caveat
 from trtlab.stats import Interval
 from trtlab.units import text_from_shape
@@ -20,32 +31,22 @@ while it was idle, far outside the interval of each; those of a network of 27 µ
 to 0.03 ms, by how the threads happened to meet. ``benchmarks/noise.py`` counts what a comparison
 claims of equal runs."""
 
+_Doubted = Measurement | LayerProfile | Fusion
 _Spans = tuple[Interval | None, Interval | None]
-_DISTURBED = {"unstable", "busy-machine", "not-warmed-up"}
+DISTURBED = frozenset({"unstable", "busy-machine", "not-warmed-up"})
+"""Caveats of a run of which nothing is claimed."""
 
 
-def compare(a: Measurement | Plan, b: Measurement | Plan) -> Comparison:
-    """Compare two measurements, or two plans; ``a`` is the baseline.
+def compare(a: Measurement, b: Measurement) -> Comparison:
+    """Compare two measurements; ``a`` is the baseline.
 
     A ratio's interval spans the ends of both intervals and the drift between equal runs beyond:
     the two were measured one after the other, and a machine drifts between runs by more than it
     does within one. Of a disturbed run (unstable, busy machine) nothing is claimed.
 
     Raises:
-        MismatchError: one is a plan and the other is not, or their latencies contain different
-            things (a host call, GPU compute).
+        MismatchError: their latencies contain different things (a host call, GPU compute).
     """
-    if isinstance(a, Measurement) and isinstance(b, Measurement):
-        return _measurements(a, b)
-    if isinstance(a, Plan) and isinstance(b, Plan):
-        return _plans(a, b)
-    raise MismatchError(
-        f"A {a.kind} and a {b.kind} cannot be compared.",
-        hint="Give two measurements or two plans.",
-    )
-
-
-def _measurements(a: Measurement, b: Measurement) -> Comparison:
     if a.contents != b.contents:
         raise MismatchError(
             f"A's latency is {a.contents} time and B's is {b.contents} time. They can be viewed, "
@@ -53,7 +54,7 @@ def _measurements(a: Measurement, b: Measurement) -> Comparison:
             hint="Choose another baseline.",
         )
     unequal = differences(a.environment, b.environment)
-    unequal += _models(a.model, b.model)
+    unequal += unequal_models(a.model, b.model)
     if a.batch == b.batch and a.shapes != b.shapes:
         unequal.append(f"shapes ({_shapes(a)}; {_shapes(b)})")
     for name, x, y in (
@@ -67,7 +68,7 @@ def _measurements(a: Measurement, b: Measurement) -> Comparison:
             unequal.append(f"{name} ({x}, {y})")
     same_machine = a.environment.machine == b.environment.machine
     drift = RUN_TO_RUN + RUN_TO_RUN_MS / min(a.median_ms, b.median_ms)
-    disturbed = {c.kind for c in (*a.caveats, *b.caveats)} & _DISTURBED
+    disturbed = {c.kind for c in (*a.caveats, *b.caveats)} & DISTURBED
 
     def sampled(quantity: str, x: float, y: float, spans: _Spans, *, less: bool) -> Difference:
         found = _sampled(quantity, x, y, spans, drift, less_is_better=less)
@@ -84,36 +85,48 @@ def _measurements(a: Measurement, b: Measurement) -> Comparison:
             sampled("throughput", a.throughput, b.throughput, throughputs, less=False),
             _single("peak_memory_bytes", *peaks, comparable=same_machine),
         ),
-        (*_conditions(unequal), *_of_runs(a, b)),
+        (*conditions(unequal), *of_both(a, b)),
     )
 
 
-def _of_runs(a: Measurement, b: Measurement) -> list[Caveat]:
-    """The caveats of both runs, each with the run's letter."""
+def of_both(a: _Doubted, b: _Doubted) -> list[Caveat]:
+    """Return the caveats of both records, each with the record's letter."""
     return [
         replace(caveat, message=f"{letter}: {caveat.message}")
-        for letter, run in (("A", a), ("B", b))
-        for caveat in run.caveats
+        for letter, record in (("A", a), ("B", b))
+        for caveat in record.caveats
     ]
 
 
-def _plans(a: Plan, b: Plan) -> Comparison:
-    unequal = differences(a.environment, b.environment) + _models(a.model, b.model)
-    layers = [None if p.layers is None else len(p.layers) for p in (a, b)]
-    return Comparison(
-        f"{a.model.name} by {a.config.backend}",
-        f"{b.model.name} by {b.config.backend}",
-        (
-            _exact("plan_bytes", a.plan_bytes, b.plan_bytes),
-            _exact("layers", layers[0], layers[1]),
-        ),
-        _conditions(unequal),
+def plan_differences(a: Plan, b: Plan) -> tuple[Difference, ...]:
+    """Compare what the builder says of two plans in figures: all of them are exact.
+
+    What neither plan tells is left out.
+    """
+    figures = [_plan_figures(p) for p in (a, b)]
+    return tuple(
+        _exact(quantity, x, figures[1][quantity])
+        for quantity, x in figures[0].items()
+        if x is not None or figures[1][quantity] is not None
     )
 
 
-def _models(a: ModelRef, b: ModelRef) -> list[str]:
-    """Name both models unless they are variants (precisions) of one."""
-    if {a.hash, a.parent} & {b.hash, b.parent} - {None}:
+def _plan_figures(plan: Plan) -> dict[str, int | None]:
+    memory = plan.memory or BuilderMemory()
+    return {
+        "plan_bytes": plan.plan_bytes,
+        "layers": None if plan.layers is None else len(plan.layers),
+        "streams": plan.streams,
+        "activation_bytes": memory.activation,
+        "scratch_bytes": memory.scratch,
+        "weight_bytes": memory.weights,
+    }
+
+
+def unequal_models(a: ModelRef, b: ModelRef) -> list[str]:
+    """Name both models unless they are variants (precisions) of one, as far as is known."""
+    unknown = a.name == b.name and None in (a.hash, b.hash)
+    if unknown or {a.hash, a.parent} & {b.hash, b.parent} - {None}:
         return []
     return [f"model ({a.name}, {b.name})"]
 
@@ -126,7 +139,8 @@ def _length(m: Measurement) -> str:
     return "quick" if m.run.quick else "full"
 
 
-def _conditions(unequal: list[str]) -> tuple[Caveat, ...]:
+def conditions(unequal: Sequence[str]) -> tuple[Caveat, ...]:
+    """Return the caveat that names what is not the same; none if all is."""
     if not unequal:
         return ()
     return (

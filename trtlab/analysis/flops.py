@@ -60,7 +60,7 @@ _MOVING = {
     "Tile", "Transpose", "Trilu", "Where",
 }  # fmt: skip
 
-_ELEMENTWISE = {
+ELEMENTWISE = {
     "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift",
     "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Ceil", "Celu", "Clip", "Cos", "Cosh",
     "CumProd", "CumSum", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater",
@@ -69,9 +69,10 @@ _ELEMENTWISE = {
     "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign",
     "Sqrt", "Sub", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Xor",
 }  # fmt: skip
+"""Operators that work element by element."""
 
 _PER_OUTPUT = {
-    **dict.fromkeys(_ELEMENTWISE, 1),
+    **dict.fromkeys(ELEMENTWISE, 1),
     **dict.fromkeys(_VIEWS | _NAMING | _PICKING | _MOVING, 0),
     **dict.fromkeys(["Softmax", "LogSoftmax"], 5),
     **dict.fromkeys(["LayerNormalization", "InstanceNormalization", "GroupNormalization"], 7),

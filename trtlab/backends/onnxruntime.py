@@ -141,7 +141,7 @@ class Backend:
                 hint="Its weights may exceed the 2 GiB that one file can hold.",
             )
         progress("read layers", 1, 2)
-        layers = _layers(target)
+        layers = read_layers(target)
         progress("read layers", 2, 2)
         return Built(str(target), seconds, layers)
 
@@ -314,7 +314,8 @@ def _session(ort: Any, path: Path, options: Any, provider: str) -> Any:
     return session
 
 
-def _layers(file: Path) -> tuple[EngineLayer, ...]:
+def read_layers(file: Path) -> tuple[EngineLayer, ...]:
+    """Return the layers of an optimised model that ONNX Runtime dumped: its nodes."""
     import onnx
 
     from trtlab.model.graphs import graph_from_proto

@@ -1,4 +1,4 @@
-"""What TensorRT says of an engine's layers, as text or as JSON → ``EngineLayer``.
+"""What TensorRT says of an engine's layers, as text or as JSON → ``EngineLayer``, and back.
 
 ``layer_dump`` and ``engine_inspector`` find the fields of a layer, spelt as TensorRT spells them;
 what the fields mean lies here, so that both give the same layers.
@@ -6,14 +6,19 @@ what the fields mean lies here, so that both give the same layers.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, TypeVar
 
-from trtlab.model.types import Dim
+import msgspec
+
+from trtlab.model.types import Dim, Tensor
 from trtlab.record import EngineLayer, LayerTensor
+
+T = TypeVar("T")
 
 _TYPES = {
     "float": "float32",
@@ -34,11 +39,29 @@ _TYPES = {
     "bool": "bool",
 }
 _WORD = re.compile(r"\w+")
+_SPELLINGS = {
+    "float32": "Float",
+    "float16": "Half",
+    "bfloat16": "BFloat16",
+    "float8_e4m3fn": "FP8",
+    "float8_e8m0fnu": "E8M0",
+    "float4_e2m1fn": "FP4",
+    "int4": "Int4",
+    "int8": "Int8",
+    "int32": "Int32",
+    "int64": "Int64",
+    "uint8": "UInt8",
+    "bool": "Bool",
+}
+"""How TensorRT 10 spells each type where it stands alone."""
 
 # What stands where TensorRT-RTX will choose the kernel at run time (seen in 1.7).
 _STUB = "__myelin_CASK_STUB"
 _TACTICS = ("TacticName", "TacticValue")
+_TACTIC_VALUE = re.compile(r"0x[0-9a-fA-F]{1,16}")
 _MAPPED = {"Name", "LayerType", "Inputs", "Outputs", "Constants", "StreamId", "EventId"}
+
+_encoded = msgspec.json.Encoder().encode
 
 _ONNX_LAYER = "[ONNX Layer: "
 # TensorRT-RTX 1.7 appends what it made of the last node: ``[ONNX Layer: c]__gemm_from_conv1x1``.
@@ -57,44 +80,151 @@ class LayersRead:
             empty, ``layers`` is not the whole engine.
         names_only: The engine was built with ``LAYER_NAMES_ONLY`` (or ``NONE``): no tensors and
             no nodes are known.
+        inputs: The engine's IO tensors, and ``outputs``, as far as the text tells which is which.
     """
 
     layers: tuple[EngineLayer, ...] | None
     unread: tuple[str, ...]
     names_only: bool
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
 
 
-def layer_from_fields(fields: Mapping[str, Any]) -> EngineLayer:
+_Number = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""What a record can hold."""
+
+_Dimension = Annotated[int, msgspec.Meta(ge=-1, le=(1 << 63) - 1)]
+
+
+class _TensorFields(msgspec.Struct):
+    """What TensorRT says of a tensor; other fields are left out."""
+
+    name: str = msgspec.field(name="Name")
+    dimensions: list[_Dimension] | str | None = msgspec.field(name="Dimensions", default=None)
+    strides: list[_Number] | None = msgspec.field(name="Strides", default=None)
+    together: str | None = msgspec.field(name="Format/Datatype", default=None)
+    datatype: str | None = msgspec.field(name="Datatype", default=None)
+    data_type: str | None = msgspec.field(name="DataType", default=None)
+    format: str | None = msgspec.field(name="Format", default=None)
+    location: str | None = msgspec.field(name="Location", default=None)
+
+
+class _IoFields(_TensorFields, kw_only=True):
+    io_mode: Literal["Input", "Output"] = msgspec.field(name="IOMode")
+
+
+class _LayerFields(msgspec.Struct):
+    """What TensorRT says of a layer; other fields become details."""
+
+    name: str = msgspec.field(name="Name")
+    type: str | None = msgspec.field(name="LayerType", default=None)
+    inputs: list[_TensorFields | str] | None = msgspec.field(name="Inputs", default=None)
+    outputs: list[_TensorFields | str] | None = msgspec.field(name="Outputs", default=None)
+    constants: list[_TensorFields | str] | None = msgspec.field(name="Constants", default=None)
+    stream: _Number | None = msgspec.field(name="StreamId", default=None)
+    event: _Number | None = msgspec.field(name="EventId", default=None)
+    metadata: str | None = msgspec.field(name="Metadata", default=None)
+    tactic_name: str | None = msgspec.field(name="TacticName", default=None)
+    tactic_value: str | None = msgspec.field(name="TacticValue", default=None)
+
+
+Known = dict[str, tuple[_TensorFields, LayerTensor]]
+"""Tensors that were read before, by name, with the fields that they were read from."""
+
+
+def layer_from_fields(fields: Mapping[str, Any], known: Known | None = None) -> EngineLayer:
     """Return the layer that TensorRT describes by these fields.
 
     Fields of a layer that have no place of their own go to ``details``, those of a tensor are
     left out (``StrideOrder``). ``Metadata`` goes there too where it is more than ONNX nodes: in
-    a network that no parser made it is any text.
+    a network that no parser made it is any text. ``known`` is passed from layer to layer: what
+    one writes another reads, mostly described in the same words.
 
     Raises:
-        TypeError, ValueError: no name, or a field that holds something else than expected.
+        ValueError: no name, or a field that holds something else than expected.
     """
-    metadata = _string(fields, "Metadata")
-    nodes, only_nodes = _nodes(metadata)
-    tactic = _tactic(fields)
+    said = _converted(fields, _LayerFields)
+    known = {} if known is None else known
+    nodes, only_nodes = _nodes(said.metadata) if said.metadata else ((), True)
+    tactics = [t for t in (said.tactic_name, said.tactic_value) if t and t != _STUB]
+    tactic = tactics[0] if tactics else None
+    details = {k: _encoded(v).decode() for k, v in fields.items() if k not in _MAPPED}
+    if only_nodes:
+        details.pop("Metadata", None)
+    for key in _TACTICS:
+        if not fields.get(key) or fields[key] == tactic:
+            details.pop(key, None)
     return EngineLayer(
-        name=_name(fields),
-        type=_string(fields, "LayerType"),
-        inputs=_tensors(fields, "Inputs"),
-        outputs=_tensors(fields, "Outputs"),
-        constants=_tensors(fields, "Constants", is_constant=True),
+        name=said.name,
+        type=said.type or "",
+        inputs=tuple([_tensor(t, known) for t in said.inputs or ()]),
+        outputs=tuple([_tensor(t, known) for t in said.outputs or ()]),
+        constants=tuple([_constant(t) for t in said.constants or ()]),
         nodes=nodes,
         tactic=tactic,
-        stream=_integer(fields, "StreamId"),
-        event=_integer(fields, "EventId"),
-        details={
-            without_surrogates(key): json.dumps(value)
-            for key, value in fields.items()
-            if key not in _MAPPED
-            and not (key == "Metadata" and only_nodes)
-            and not (key in _TACTICS and (not value or value == tactic))
-        },
+        stream=said.stream,
+        event=said.event,
+        details=details,
     )
+
+
+def fields_of(layer: EngineLayer) -> dict[str, Any]:
+    """Return the fields of which ``layer_from_fields`` makes this layer again."""
+    fields: dict[str, Any] = {"Name": layer.name, "LayerType": layer.type}
+    fields["Inputs"] = [_fields_of_tensor(t) for t in layer.inputs]
+    fields["Outputs"] = [_fields_of_tensor(t) for t in layer.outputs]
+    if layer.constants:
+        fields["Constants"] = [_fields_of_tensor(t) for t in layer.constants]
+    fields |= {key: _value(text) for key, text in layer.details.items()}
+    if layer.tactic is not None:
+        alone = fields.keys().isdisjoint(_TACTICS) and _TACTIC_VALUE.fullmatch(layer.tactic)
+        fields["TacticValue" if alone or "TacticName" in fields else "TacticName"] = layer.tactic
+    for key, number in (("StreamId", layer.stream), ("EventId", layer.event)):
+        if number is not None:
+            fields[key] = number
+    if layer.nodes and "Metadata" not in fields:
+        fields["Metadata"] = "\x1e".join(f"{_ONNX_LAYER}{node}]" for node in layer.nodes)
+    return fields
+
+
+def io_tensors(
+    names: Iterable[str], layers: Sequence[EngineLayer]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return an engine's inputs and outputs of which only the names are told.
+
+    An output is what a layer writes, an input what a layer reads and none writes; a name that no
+    layer knows is left out.
+    """
+    wanted = dict.fromkeys(names)
+    read: dict[str, LayerTensor] = {}
+    written: dict[str, LayerTensor] = {}
+    for layer in layers:
+        for tensors, found in ((layer.inputs, read), (layer.outputs, written)):
+            for tensor in tensors:
+                if tensor.name in wanted:
+                    found.setdefault(tensor.name, tensor)
+    inputs = tuple(_io_tensor(read[n]) for n in wanted if n in read and n not in written)
+    return inputs, tuple(_io_tensor(written[n]) for n in wanted if n in written)
+
+
+def io_tensors_from_fields(
+    several: Iterable[Mapping[str, Any]],
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return an engine's inputs and outputs from the fields that TensorRT describes them by.
+
+    Raises:
+        ValueError: a field is missing or holds something else than expected.
+    """
+    found: dict[str, list[Tensor]] = {"Input": [], "Output": []}
+    for fields in several:
+        said = _converted(fields, _IoFields)
+        found[said.io_mode].append(_io_tensor(_layer_tensor(said)))
+    return tuple(found["Input"]), tuple(found["Output"])
+
+
+def built_ahead(layers: Iterable[EngineLayer]) -> bool:
+    """Whether TensorRT-RTX made these layers: it alone leaves kernels to be chosen later."""
+    return any(_STUB in layer.details.get("TacticName", "") for layer in layers)
 
 
 def dtype_name(said: str) -> str | None:
@@ -112,19 +242,40 @@ def unread_layer(text: str, *, name: str) -> EngineLayer:
     return EngineLayer(name, "unread", inputs=(), outputs=(), details={"text": text})
 
 
-def without_surrogates(text: str) -> str:
-    """Return the text without half characters: JSON can hold them, a stored record cannot."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):  # a record's file may hold any text there
+        return text
 
 
-def _tactic(fields: Mapping[str, Any]) -> str | None:
-    said = (_string(fields, key) for key in _TACTICS)
-    return next((tactic for tactic in said if tactic and tactic != _STUB), None)
+def _fields_of_tensor(tensor: LayerTensor) -> dict[str, Any]:
+    """Return fields in the spelling of 8.x and 10.x, where that holds all that is known."""
+    fields: dict[str, Any] = {"Name": tensor.name}
+    if tensor.location is not None:
+        fields["Location"] = tensor.location
+    if tensor.shape is not None:
+        fields["Dimensions"] = [d if isinstance(d, int) else -1 for d in tensor.shape]
+    if tensor.strides is not None:
+        fields["Strides"] = list(tensor.strides)
+    if tensor.format is None:
+        if tensor.dtype is not None:
+            fields["Format/Datatype"] = _SPELLINGS.get(tensor.dtype, tensor.dtype)
+    elif dtype_name(tensor.format) == tensor.dtype and tensor.format.lower() not in _TYPES:
+        fields["Format/Datatype"] = tensor.format
+    else:
+        fields["Datatype"] = _SPELLINGS.get(tensor.dtype or "", tensor.dtype)
+        fields["Format"] = tensor.format
+    return fields
+
+
+def _io_tensor(tensor: LayerTensor) -> Tensor:
+    return Tensor(tensor.name, tensor.dtype, tensor.shape)
 
 
 def _nodes(metadata: str) -> tuple[tuple[str, ...], bool]:
     """Return the ONNX nodes named in ``Metadata``, and whether it holds nothing else."""
-    parts = _SEPARATOR.split(metadata) if metadata else []
+    parts = _SEPARATOR.split(metadata)
     nodes = [part for part in parts if part.startswith(_ONNX_LAYER)]
     found = [_NODE.fullmatch(node) for node in nodes]
     names = dict.fromkeys(match[1] for match in found if match)
@@ -134,89 +285,64 @@ def _nodes(metadata: str) -> tuple[tuple[str, ...], bool]:
     return tuple(names), len(nodes) == len(parts) and not suffixed
 
 
-def _tensors(
-    fields: Mapping[str, Any], key: str, *, is_constant: bool = False
-) -> tuple[LayerTensor, ...]:
-    return tuple(_tensor(tensor, is_constant) for tensor in _list(fields, key) or ())
+def _converted(fields: Mapping[str, Any], kind: type[T]) -> T:
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
 
 
-def _tensor(fields: object, is_constant: bool) -> LayerTensor:
-    if isinstance(fields, str):
-        return LayerTensor(without_surrogates(fields), None, None, is_constant=is_constant)
-    if not isinstance(fields, dict):
-        raise TypeError(f"no tensor: {fields!r}")
-    dtype, layout = _dtype_and_format(fields)
-    strides = _list(fields, "Strides")
+def _tensor(said: _TensorFields | str, known: Known) -> LayerTensor:
+    if isinstance(said, str):
+        return LayerTensor(said, None, None)
+    before = known.get(said.name)
+    if before is not None and before[0] == said:
+        return before[1]
+    tensor = _layer_tensor(said)
+    known[said.name] = said, tensor
+    return tensor
+
+
+def _constant(said: _TensorFields | str) -> LayerTensor:
+    if isinstance(said, str):
+        return LayerTensor(said, None, None, is_constant=True)
+    return replace(_layer_tensor(said), is_constant=True)
+
+
+def _layer_tensor(said: _TensorFields) -> LayerTensor:
+    dtype, layout = _dtype_and_format(said.together, said.datatype or said.data_type, said.format)
     return LayerTensor(
-        name=_name(fields),
-        dtype=dtype,
-        shape=_shape(fields),
-        format=layout,
-        strides=None if strides is None else tuple(_whole(n) for n in strides),
-        location=_string(fields, "Location") or None,
-        is_constant=is_constant,
+        said.name,
+        dtype,
+        _shape(said.dimensions),
+        layout,
+        None if said.strides is None else tuple(said.strides),
+        said.location or None,
     )
 
 
-def _dtype_and_format(fields: Mapping[str, Any]) -> tuple[str | None, str | None]:
+@functools.lru_cache(maxsize=256)  # of an engine with thousands of tensors few differ in these
+def _dtype_and_format(
+    together: str | None, word: str | None, layout: str | None
+) -> tuple[str | None, str | None]:
     """Return both, whether TensorRT says them together (8.x, 10.x) or apart (RTX, 11.x)."""
-    together = _known(fields, "Format/Datatype")
-    if together:
-        return dtype_name(together), None if together.lower() in _TYPES else together
-    word = _known(fields, "Datatype") or _known(fields, "DataType")
-    layout = _known(fields, "Format")
-    dtype = dtype_name(word or layout)
-    if dtype is None:
-        layout = f"{word} {layout}".strip()  # a type of a later version: lose no word of it
-    return dtype, layout or None
+    if text := _known(together):
+        return dtype_name(text), None if text.lower() in _TYPES else text
+    dtype = dtype_name(_known(word) or _known(layout))
+    if dtype is None:  # a type of a later version: lose no word of it
+        return None, f"{_known(word)} {_known(layout)}".strip() or None
+    return dtype, _known(layout) or None
 
 
-def _known(fields: Mapping[str, Any], key: str) -> str:
-    text = _string(fields, key)
-    return "" if text.startswith("N/A") else text  # "N/A due to dynamic shapes"
+def _known(said: str | None) -> str:
+    return "" if said is None or said.startswith("N/A") else said  # "N/A due to dynamic shapes"
 
 
-def _shape(fields: Mapping[str, Any]) -> tuple[Dim, ...] | None:
-    if isinstance(fields.get("Dimensions"), str) and not _known(fields, "Dimensions"):
+def _shape(said: list[int] | str | None) -> tuple[Dim, ...] | None:
+    if said is None:
         return None
-    dimensions = _list(fields, "Dimensions")
-    if dimensions is None:
+    if isinstance(said, str):
+        if _known(said):
+            raise ValueError(f"no dimensions: {said!r}")
         return None
-    shape = [_whole(n) for n in dimensions]
-    if any(n < -1 for n in shape):
-        raise ValueError(f"no dimensions: {shape}")
-    return tuple(None if n == -1 else n for n in shape)
-
-
-def _name(fields: Mapping[str, Any]) -> str:
-    if fields.get("Name") is None:
-        raise ValueError(f"nothing has a name here: {list(fields)}")
-    return _string(fields, "Name")
-
-
-def _string(fields: Mapping[str, Any], key: str) -> str:
-    value = fields.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise TypeError(f"{key} is no text: {value!r}")
-    return without_surrogates(value)
-
-
-def _integer(fields: Mapping[str, Any], key: str) -> int | None:
-    value = fields.get(key)
-    return None if value is None else _whole(value)
-
-
-def _list(fields: Mapping[str, Any], key: str) -> list[Any] | None:
-    value = fields.get(key)
-    if value is not None and not isinstance(value, list):
-        raise TypeError(f"{key} is no list: {value!r}")
-    return value
-
-
-def _whole(value: object) -> int:
-    # Records hold 64 bits; True is an int to Python.
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 1 << 63:
-        raise ValueError(f"no whole number: {value!r}")
-    return value
+    return tuple([None if n == -1 else n for n in said]) if -1 in said else tuple(said)

@@ -45,10 +45,13 @@ from typing import Any
 
 from trtlab.formats.engine_layers import (
     LayersRead,
+    io_tensors,
+    io_tensors_from_fields,
     layer_from_fields,
     unread_layer,
-    without_surrogates,
 )
+from trtlab.formats.json_file import whole_characters
+from trtlab.model.types import Tensor
 from trtlab.record import EngineLayer
 
 CUT_OFF = "The text ends before its I/O tensors: layers may be missing."
@@ -57,7 +60,7 @@ _DETAILED, _NAMES_ONLY, _NAMED = "Layers:", "Engine Layer Information:", "Layer(
 BEGINNINGS = (_DETAILED, _NAMES_ONLY, _NAMED)
 """How the message begins, by which a logger knows it."""
 
-_END = re.compile(r"\n\n(?:I/O Tensors|Bindings):(?:\n|\Z)")
+_END = re.compile(r"\n\n(I/O Tensors|Bindings):(?:\n|\Z)")
 
 _NUMBERS = r"\[((?:-?\d{1,18}(?:, ?-?\d{1,18})*)?)\]"
 _TYPE = re.compile(r", LayerType: ([^,\[\]{}\n]+), Inputs: \[(?=\]| \{ Name: )")
@@ -69,6 +72,10 @@ _TENSOR = re.compile(
     rf"(?:, Strides: {_NUMBERS}, StrideOrder: \[[\d, ]*\])?"
     rf"(?:, Datatype: (?P<Datatype>[^,\[\]{{}}\n]+), Format: (?P<Format>{_LAYOUT})"
     rf"|, Format/Datatype: (?P<both>{_LAYOUT})) \}}(?=, \{{ Name: |\], \w+: )"
+)
+_IO_TENSOR = re.compile(
+    rf" Name: (?P<Name>.*), IOMode: (?P<IOMode>Input|Output), DataType: (?P<Datatype>\w+)"
+    rf", Dimensions: {_NUMBERS}, Location: .*"
 )
 _METADATA = re.compile(r", Metadata:(?: |\Z)")
 _KEY = re.compile(r", (\w+): ")
@@ -83,7 +90,7 @@ def read_dump(text: str) -> LayersRead:
     It never raises: a layer that is not understood is one of type ``unread`` at its place, and
     its text is in ``unread``. ``layers`` is None where no layer was understood.
     """
-    text = without_surrogates(text)
+    text = whole_characters(text)
     if text.startswith((_NAMES_ONLY, _NAMED)):
         block, start, names_only = text.removeprefix(_NAMES_ONLY), _NAMED, True
     elif text.startswith(_DETAILED):
@@ -108,7 +115,8 @@ def read_dump(text: str) -> LayersRead:
         unread.append(CUT_OFF)
     if all(layer.type == "unread" for layer in layers):
         return LayersRead(None, tuple(unread), names_only)
-    return LayersRead(tuple(layers), tuple(unread), names_only)
+    inputs, outputs = _io(text, None if names_only else end, layers)
+    return LayersRead(tuple(layers), tuple(unread), names_only, inputs, outputs)
 
 
 def _records(block: str, start: str) -> Iterator[str]:
@@ -118,6 +126,26 @@ def _records(block: str, start: str) -> Iterator[str]:
         yield block[at : match.start()].rstrip("\n")
         at = match.start()
     yield block[at:].rstrip("\n")
+
+
+def _io(
+    text: str, end: re.Match[str] | None, layers: list[EngineLayer]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return inputs and outputs; none where one of them is not understood."""
+    if end is None:
+        return (), ()
+    lines = text[end.end() :].partition("\n\n")[0].split("\n")
+    if end[1] == "Bindings":
+        return io_tensors(lines, layers)
+    found = [_IO_TENSOR.fullmatch(line) for line in lines if line]
+    if None in found:
+        return (), ()
+    try:
+        return io_tensors_from_fields(
+            match.groupdict() | {"Dimensions": _numbers(match[4])} for match in found if match
+        )
+    except ValueError:
+        return (), ()
 
 
 def _name(record: str) -> str | None:

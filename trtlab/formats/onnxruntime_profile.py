@@ -7,7 +7,6 @@ Field names as written by ONNX Runtime 1.23 to 1.31.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,16 @@ from typing import Any
 
 from trtlab.codec import Int64Array
 from trtlab.errors import RecordError
+from trtlab.formats.json_file import decoded
+from trtlab.model.printing import printable
 from trtlab.record import LayerTiming
 from trtlab.spec import Shape
 
 _SUFFIX = "_kernel_time"
+
+MOST_SAMPLES = 2**22
+"""Most samples (nodes × runs) that are read. A node that ran once counts in every run, so that a
+small file could ask for any memory; a record could not hold more than twice as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +45,50 @@ class NodeTimes:
 def read(path: Path, *, skip_runs: int = 0) -> NodeTimes:
     """Read a profile, leaving out the first ``skip_runs`` runs (warm-up).
 
-    A node inside a subgraph (If, Loop) is part of the node that holds it.
-
     Raises:
         RecordError: the file is not such a profile, or holds no further run.
     """
     try:
-        events = json.loads(path.read_bytes())
+        data = path.read_bytes()
+    except OSError as error:
+        raise _no_profile(path.name, error) from error
+    return read_events(decoded(data, path.name), path.name, skip_runs=skip_runs)
+
+
+def is_events(data: Any) -> bool:
+    """Whether the decoded JSON has the form of such a file."""
+    first = data[0] if isinstance(data, list) and data else None
+    return isinstance(first, dict) and {"ph", "ts", "dur"} <= first.keys()
+
+
+def read_events(events: Any, name: str, *, skip_runs: int = 0) -> NodeTimes:
+    """Read the decoded JSON; ``name`` is what to call the file.
+
+    A node inside a subgraph (If, Loop) is part of the node that holds it.
+
+    Raises:
+        RecordError: it is not such a profile, or holds no further run or too many.
+    """
+    try:
         runs = sorted(_spans(e for e in events if e.get("name") == "model_run"))[skip_runs:]
         nodes = sorted(
             (e for e in events if e.get("cat") == "Node" and e["name"].endswith(_SUFFIX)),
             key=lambda e: (int(e["ts"]), -_duration(e)),
         )
         if not runs:
-            raise RecordError(f"{path.name} holds no run after the first {skip_runs}.")
-        return _joined(nodes, runs)
+            raise RecordError(f"{name} holds no run after the first {skip_runs}.")
+        return _joined(nodes, runs, name)
     except (
-        OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
     ) as error:  # fmt: skip
-        raise RecordError(
-            f"{path.name} is not a profile of ONNX Runtime: {error}.",
-            hint="It is written by a session with enable_profiling.",
-        ) from error
+        raise _no_profile(name, error) from error
+
+
+def _no_profile(name: str, error: Exception) -> RecordError:
+    return RecordError(
+        printable(f"{name} is not a profile of ONNX Runtime: {error}."),
+        hint="It is written by a session with enable_profiling.",
+    )
 
 
 def _spans(events: Iterable[Mapping[str, Any]]) -> Iterable[tuple[int, int]]:
@@ -74,8 +101,8 @@ def _duration(event: Mapping[str, Any]) -> int:
     return duration
 
 
-def _joined(nodes: list[dict[str, Any]], runs: list[tuple[int, int]]) -> NodeTimes:
-    times: dict[tuple[int, str], list[int]] = {}
+def _joined(nodes: list[dict[str, Any]], runs: list[tuple[int, int]], name: str) -> NodeTimes:
+    times: dict[tuple[int, str], dict[int, int]] = {}
     first: dict[tuple[int, str], Mapping[str, Any]] = {}
     peak: int | None = None
     run = 0
@@ -93,17 +120,24 @@ def _joined(nodes: list[dict[str, Any]], runs: list[tuple[int, int]]) -> NodeTim
         busy_until = end
         key = (int(args["node_index"]), event["name"].removesuffix(_SUFFIX))
         first.setdefault(key, args)
-        times.setdefault(key, [0] * len(runs))[run] += int(event["dur"]) * 1000
+        of_runs = times.setdefault(key, {})
+        of_runs[run] = of_runs.get(run, 0) + int(event["dur"]) * 1000
+    if len(times) * len(runs) > MOST_SAMPLES:
+        raise RecordError(
+            f"{name} holds {len(times):,} nodes in {len(runs):,} runs: more than "
+            f"{MOST_SAMPLES:,} samples.",
+            hint="Profile fewer runs.",
+        )
     layers = tuple(
         LayerTiming(
             name=key[1],
             type=str(first[key].get("op_name", "")),
             provider=str(first[key].get("provider", "")),
-            samples_ns=Int64Array(samples),
+            samples_ns=Int64Array(of_runs.get(i, 0) for i in range(len(runs))),
             output_shapes=_shapes(first[key].get("output_type_shape", [])),
             arena_bytes=_number(first[key].get("mem_bytes_in_use")),
         )
-        for key, samples in times.items()
+        for key, of_runs in times.items()
     )
     runs_ns = Int64Array((end - begin) * 1000 for begin, end in runs)
     return NodeTimes(layers, runs_ns, _resident(nodes), peak)

@@ -6,6 +6,7 @@ this machine made the record and ``recorded`` when another one did; the store de
 """
 
 from trtlab.record.base import SCHEMA_VERSION as SCHEMA_VERSION
+from trtlab.record.base import UNKNOWN_RECIPE as UNKNOWN_RECIPE
 from trtlab.record.base import Environment as Environment
 from trtlab.record.base import Failure as Failure
 from trtlab.record.base import ModelRef as ModelRef
@@ -14,6 +15,13 @@ from trtlab.record.base import Source as Source
 from trtlab.record.comparison import Comparison as Comparison
 from trtlab.record.comparison import Difference as Difference
 from trtlab.record.comparison import Verdict as Verdict
+from trtlab.record.engines import CHANGED as CHANGED
+from trtlab.record.engines import Absence as Absence
+from trtlab.record.engines import Alignment as Alignment
+from trtlab.record.engines import EngineComparison as EngineComparison
+from trtlab.record.engines import Match as Match
+from trtlab.record.engines import MatchKind as MatchKind
+from trtlab.record.engines import TimeDifference as TimeDifference
 from trtlab.record.fusion import Barrier as Barrier
 from trtlab.record.fusion import Edge as Edge
 from trtlab.record.fusion import Family as Family
@@ -27,6 +35,7 @@ from trtlab.record.fusion import State as State
 from trtlab.record.layers import TIME_WORDS as TIME_WORDS
 from trtlab.record.layers import LayerProfile as LayerProfile
 from trtlab.record.layers import LayerTiming as LayerTiming
+from trtlab.record.layers import Summary as Summary
 from trtlab.record.layers import TimeKind as TimeKind
 from trtlab.record.measurement import Contents as Contents
 from trtlab.record.measurement import DeviceMemory as DeviceMemory

@@ -55,7 +55,7 @@ class Comparison(Shown):
         return [
             ("A", self.a),
             ("B", self.b),
-            *((d.quantity, _difference_text(d)) for d in self.differences),
+            *((d.quantity, difference_text(d)) for d in self.differences),
             *caveat_rows(self.caveats),
         ]
 
@@ -80,12 +80,16 @@ class Comparison(Shown):
         )
 
 
-def _difference_text(d: Difference) -> str:
+def difference_text(d: Difference) -> str:
+    """Return ``4.00 → 2.32: −42 % [−44 %, −40 %] better``."""
     if d.ratio is None:
         return f"{text_from_number(d.a)} → {text_from_number(d.b)}: {N_A}"
+    both = f"{text_from_number(d.a)} → {text_from_number(d.b)}"
+    if d.verdict == "exact":
+        both = f"{d.a:,.0f} → {d.b:,.0f}"
     change = _percent(d.ratio)
     span = f" [{_percent(d.interval.low)}, {_percent(d.interval.high)}]" if d.interval else ""
-    return f"{text_from_number(d.a)} → {text_from_number(d.b)}: {change}{span} {d.verdict}"
+    return f"{both}: {change}{span} {d.verdict}"
 
 
 def _percent(ratio: float) -> str:

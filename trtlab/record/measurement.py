@@ -41,13 +41,14 @@ class Parts:
 
     Attributes:
         compute_ns: From the event before the engine's work to the one after it.
-        enqueue_ns: The host's clock around the enqueue call or graph launch. Not in the latency.
+        enqueue_ns: The host's clock around the enqueue call or graph launch. Not in the latency;
+            None if not recorded.
         h2d_ns: Copying inputs to the GPU; None if the latency does not contain copies.
         d2h_ns: Copying outputs from the GPU; None if the latency does not contain copies.
     """
 
     compute_ns: Int64Array
-    enqueue_ns: Int64Array
+    enqueue_ns: Int64Array | None
     h2d_ns: Int64Array | None = None
     d2h_ns: Int64Array | None = None
 
@@ -100,13 +101,13 @@ class HostMemory:
         io: Bytes of the bound inputs and outputs of all streams; None where they lie on a GPU.
     """
 
-    baseline: int | None
-    loaded: int | None
-    peak: int | None
-    weights: int | None
-    repacked: int | None
-    activations: int | None
-    io: int | None
+    baseline: int | None = None
+    loaded: int | None = None
+    peak: int | None = None
+    weights: int | None = None
+    repacked: int | None = None
+    activations: int | None = None
+    io: int | None = None
 
     @property
     def peak_above_baseline(self) -> int | None:
@@ -117,6 +118,8 @@ class HostMemory:
 
     def text(self) -> str:
         """Return peak and parts in words."""
+        if self == HostMemory():
+            return f"{N_A}: not recorded"
         return (
             f"peak {text_from_bytes(self.peak_above_baseline)} above the empty process "
             f"(measured): weights {text_from_bytes(self.weights)}, "
@@ -264,12 +267,15 @@ class Measurement(Shown):
     Every raw sample is kept in ``windows``. Statistics use the steady windows, from
     ``steady_from`` on: the last three that agreed, or all of them if none did.
 
+    What other tools' files do not tell is None.
+
     Attributes:
-        plan: Hash of the plan that ran.
+        plan: Hash of the plan that ran; None where only the times are known.
         provider: What really ran it: ONNX Runtime's execution provider, or TensorRT.
         shapes: Input shapes that ran.
         contents: What a latency contains.
-        stable: Whether three windows in a row agreed within 10 % in latency and throughput.
+        stable: Whether three windows in a row agreed within 10 % in latency and throughput;
+            None of what was not measured in our windows.
         first_call_ns: The first call after loading, kept apart.
         load_seconds: Loading the plan into the fresh process.
         cpu_ns_per_call: CPU time of the whole process for one call, mean over warm-up and
@@ -281,7 +287,7 @@ class Measurement(Shown):
     """
 
     model: ModelRef
-    plan: str
+    plan: str | None
     build: BuildConfig
     run: RunConfig
     provider: str
@@ -290,11 +296,11 @@ class Measurement(Shown):
     contents: Contents
     windows: tuple[Window, ...]
     steady_from: int
-    stable: bool
-    warm_up: WarmUp
-    first_call_ns: int
-    load_seconds: float
-    cpu_ns_per_call: int
+    stable: bool | None
+    warm_up: WarmUp | None
+    first_call_ns: int | None
+    load_seconds: float | None
+    cpu_ns_per_call: int | None
     other_load: float | None
     memory: HostMemory
     energy_joules: float | None
@@ -319,11 +325,18 @@ class Measurement(Shown):
 
     @property
     def cuda_graph(self) -> bool | None:
-        """Whether a CUDA graph was replayed; None where the backend has none."""
+        """Whether a CUDA graph was replayed; None where the backend has none, or nobody says."""
         if self.contents == "call":
+            return None
+        if self.run.cuda_graph is None and self.settings_unknown:
             return None
         refused = any(c.kind == "no-cuda-graph" for c in self.caveats)
         return self.run.cuda_graph is not False and not refused
+
+    @property
+    def settings_unknown(self) -> bool:
+        """Whether the settings in ``run`` are not those that it was run with, but not known."""
+        return any(c.kind == "settings-unknown" for c in self.caveats)
 
     @property
     def steady(self) -> tuple[Window, ...]:
@@ -398,12 +411,7 @@ class Measurement(Shown):
                 f"{text_from_latency(self.median_ms, ms)} n {self.n:,} (measured)",
             ),
             ("latency, tail", f"{tails} (measured)"),
-            (
-                "beside it",
-                f"first call {text_from_ms(self.first_call_ns / 1e6)}, "
-                f"CPU time a call {text_from_ms(self.cpu_ns_per_call / 1e6)}, "
-                f"loading {text_from_ms(self.load_seconds * 1000)} (measured)",
-            ),
+            *self._beside_rows(),
             (
                 "throughput",
                 f"{text_from_number(self.throughput)} inf/s {text_from_interval(rate)} (measured)",
@@ -416,6 +424,17 @@ class Measurement(Shown):
             *source_rows(self.source, self.environment),
             *caveat_rows(self.caveats),
         ]
+
+    def _beside_rows(self) -> list[tuple[str, str]]:
+        beside = {
+            "first call": _scaled(self.first_call_ns, 1e-6),
+            "CPU time a call": _scaled(self.cpu_ns_per_call, 1e-6),
+            "loading": _scaled(self.load_seconds, 1e3),
+        }
+        if not any(beside.values()):
+            return []
+        said = (f"{name} {text_from_ms(ms)}" for name, ms in beside.items())
+        return [("beside it", f"{', '.join(said)} (measured)")]
 
     def _parts_rows(self) -> list[tuple[str, str]]:
         compute = self.part_ms("compute")
@@ -436,6 +455,8 @@ class Measurement(Shown):
     def settings(self) -> str:
         """Return the settings in a few words: ``batch 8, 2 streams, all``."""
         parts = [] if self.batch is None else [f"batch {self.batch}"]
+        if self.settings_unknown:
+            parts.append("settings not known")
         if self.build.provider != "cpu":
             parts.append(self.build.provider.upper())
         if self.run.cuda_graph is False and self.contents != "call":
@@ -464,6 +485,10 @@ class Measurement(Shown):
         )
 
 
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
 def _parts_columns(window: Window) -> list[dict[str, float]]:
     """Return the parts of each call in milliseconds, by column; empty where there are none."""
     if window.parts is None:
@@ -489,7 +514,6 @@ def _check_parts(window: Window, contents: Contents) -> None:
     copies = parts.h2d_ns is not None and parts.d2h_ns is not None
     if contents != ("compute+transfers" if copies else "compute"):
         raise ValueError(f"latencies of {contents} do not have these parts")
-    if parts.latencies_ns() != window.latencies_ns or len(parts.enqueue_ns) != len(
-        window.latencies_ns
-    ):
+    enqueued = window.latencies_ns if parts.enqueue_ns is None else parts.enqueue_ns
+    if parts.latencies_ns() != window.latencies_ns or len(enqueued) != len(window.latencies_ns):
         raise ValueError("the parts of a window do not make its latencies")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trtlab.model.types import Dim, Tensor
 from trtlab.record.base import (
@@ -101,8 +101,6 @@ class BuilderMemory:
     device_persistent: int | None = None
 
 
-_COLUMNS = ["layer", "type", "nodes", "stream", "dtype", "format", "tactic", "inputs", "outputs"]
-
 Severity = Literal["internal-error", "error", "warning", "info"]
 
 
@@ -118,10 +116,16 @@ class BuilderMessage:
 class Plan(Shown):
     """A built plan: its bytes lie in the store under ``hash``.
 
+    One that was read from other tools' files has no bytes: it cannot be run, only looked at. Of
+    its ``config`` no more is known than ``backend``, ``target`` and ``profiling_verbosity``.
+
     Attributes:
-        hash: SHA-256 (hex) of the plan's bytes.
-        build_seconds: Time inside parser and builder (ONNX Runtime: session creation and dump).
-        plan_bytes: Size of the plan.
+        hash: SHA-256 (hex) of the plan's bytes; without them, of its layers as they were read.
+        model_path: The model's file; None if it is not known.
+        inputs: Its IO tensors, and ``outputs``. Files that name layers alone tell none.
+        build_seconds: Time inside parser and builder (ONNX Runtime: session creation and dump);
+            None if not known.
+        plan_bytes: Size of the plan; None where there are no bytes.
         layers: What the builder made of the model; None when it does not say.
         memory: What the builder says the engine will take; None when it does not say.
         messages: What the builder said, as it worded it, without harmless noise.
@@ -130,14 +134,14 @@ class Plan(Shown):
 
     hash: str
     model: ModelRef
-    model_path: str
+    model_path: str | None
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     weight_bytes: int | None
     model_source: Literal["onnx", "network"] = "onnx"
     config: BuildConfig
-    build_seconds: float
-    plan_bytes: int
+    build_seconds: float | None
+    plan_bytes: int | None
     layers: tuple[EngineLayer, ...] | None
     memory: BuilderMemory | None
     messages: tuple[BuilderMessage, ...]
@@ -153,18 +157,25 @@ class Plan(Shown):
             (
                 "plan",
                 f"{self.model.name} ({self.model.recipe}) by {self.config.backend} "
-                f"for {self.config.target_text}",
+                f"for {self.target_text}",
             ),
             *self._shape_rows(),
-            ("size", f"{text_from_file_size(self.plan_bytes)} (builder)"),
+            ("size", self._size_text()),
             ("layers", self._layers_text()),
             *self._memory_rows(),
-            ("build time", f"{text_from_ms(self.build_seconds * 1000)} (measured)"),
-            ("peak memory of the build", f"{text_from_bytes(self.peak_rss_bytes)} (measured)"),
+            *self._build_rows(),
             *self._message_rows(),
             *source_rows(self.source, self.environment),
             *caveat_rows(self.caveats),
         ]
+
+    @property
+    def target_text(self) -> str:
+        """What it is for: ``sm89``, ``cpu``; of a recorded one *current* is its machine's GPU."""
+        target = self.config.target_text
+        if self.source == "recorded" and target == "current":
+            return self.environment.gpu or "a GPU that is not named"
+        return target
 
     @property
     def streams(self) -> int | None:
@@ -189,6 +200,19 @@ class Plan(Shown):
         if self.config.workspace_bytes is not None:
             rows.append(("workspace limit", text_from_bytes(self.config.workspace_bytes)))
         return rows
+
+    def _size_text(self) -> str:
+        if self.plan_bytes is None:
+            return f"{N_A}: only files that tell of the plan were read, so it cannot be run"
+        return f"{text_from_file_size(self.plan_bytes)} (builder)"
+
+    def _build_rows(self) -> list[tuple[str, str]]:
+        if self.build_seconds is None:
+            return []
+        return [
+            ("build time", f"{text_from_ms(self.build_seconds * 1000)} (measured)"),
+            ("peak memory of the build", f"{text_from_bytes(self.peak_rss_bytes)} (measured)"),
+        ]
 
     def _layers_text(self) -> str:
         unread = [c for c in self.caveats if c.kind == "layers-unread"]
@@ -221,25 +245,25 @@ class Plan(Shown):
     def _message_rows(self) -> list[tuple[str, str]]:
         return [(f"builder's {m.severity}", m.text) for m in self.warnings[:5]]
 
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the columns of ``df``: of each layer what it is, reads and writes."""
+        layers = self.layers or ()
+        first = [layer.outputs[0] if layer.outputs else None for layer in layers]
+        return {
+            "layer": [layer.name for layer in layers],
+            "type": [layer.type for layer in layers],
+            "nodes": [", ".join(layer.nodes) for layer in layers],
+            "stream": [layer.stream for layer in layers],
+            "dtype": [None if t is None else t.dtype for t in first],
+            "format": [None if t is None else t.format for t in first],
+            "tactic": [layer.tactic for layer in layers],
+            "inputs": [", ".join([t.name for t in layer.inputs]) for layer in layers],
+            "outputs": [", ".join([t.name for t in layer.outputs]) for layer in layers],
+        }
+
     @property
     def df(self) -> pd.DataFrame:
         """One row a layer; empty when the builder does not name its layers."""
         import pandas as pd
 
-        return pd.DataFrame(
-            [
-                {
-                    "layer": layer.name,
-                    "type": layer.type,
-                    "nodes": ", ".join(layer.nodes),
-                    "stream": layer.stream,
-                    "dtype": layer.outputs[0].dtype if layer.outputs else None,
-                    "format": layer.outputs[0].format if layer.outputs else None,
-                    "tactic": layer.tactic,
-                    "inputs": ", ".join(t.name for t in layer.inputs),
-                    "outputs": ", ".join(t.name for t in layer.outputs),
-                }
-                for layer in self.layers or ()
-            ],
-            columns=_COLUMNS,
-        )
+        return pd.DataFrame(self.columns())

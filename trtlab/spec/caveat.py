@@ -22,6 +22,17 @@ CaveatKind = Literal[
     "several-streams",
     "aux-streams",
     "timing-cache-refused",
+    "names-only",
+    "settings-unknown",
+    "single-run",
+    "aligned-without-a-graph",
+    "nodes-from-names",
+    "nodes-not-in-model",
+    "mapping-uncertain",
+    "first-profile",
+    "shared-names",
+    "different-times",
+    "layers-without-time",
 ]
 
 

@@ -30,7 +30,14 @@ from trtlab.record import (
 from trtlab.spec import BuildConfig, Caveat, RunConfig, Shape, input_shapes
 from trtlab.spec.run import check_backend
 from trtlab.store import Store, key_of
-from trtlab.verbs.build import build_to_run, conditions, distributions, kept, usable
+from trtlab.verbs.build import (
+    build_to_run,
+    check_has_bytes,
+    conditions,
+    distributions,
+    kept,
+    usable,
+)
 from trtlab.worker import Progress, silent
 
 SPREAD_LIMIT = 0.25
@@ -152,6 +159,7 @@ def benchmark_with(
     cancel: threading.Event | None = None,
 ) -> Measurement:
     """Measure with a ready ``RunConfig``; see ``benchmark``."""
+    check_has_bytes(plan, store)
     check_backend(plan.config, run)
     shapes, batch = input_shapes(plan.inputs, plan.outputs, run)
     environment = capture(distributions(plan.config.backend))
@@ -192,7 +200,7 @@ def benchmark_with(
     return saved
 
 
-def measurement_key(model_hash: str, config: BuildConfig, run: RunConfig) -> str:
+def measurement_key(model_hash: str | None, config: BuildConfig, run: RunConfig) -> str:
     """Return the store's key of a measurement: model, settings, versions and machine."""
     return key_of("measurement", model_hash, config, run, conditions(config.backend))
 
@@ -200,7 +208,7 @@ def measurement_key(model_hash: str, config: BuildConfig, run: RunConfig) -> str
 def doubts(m: Measurement) -> tuple[Caveat, ...]:
     """Return the caveats of a measurement: only what could change its reading."""
     found = []
-    if not m.stable:
+    if m.stable is False:
         medians = [stats.median(w.latencies_ns) / 1e6 for w in m.windows]
         found.append(
             Caveat(
@@ -210,7 +218,7 @@ def doubts(m: Measurement) -> tuple[Caveat, ...]:
                 "Close other programs, use fewer threads, and measure again.",
             )
         )
-    if not m.warm_up.settled:
+    if m.warm_up is not None and not m.warm_up.settled:
         found.append(
             Caveat(
                 "not-warmed-up",

@@ -413,9 +413,10 @@ def usable(
     Plans go to make room. One built anew may have another hash: timing decides what it holds.
 
     Raises:
-        PlanError: its model has changed or is a function, or it needs plugins that a foreign
-            record names.
+        PlanError: only files that tell of it were read, its model has changed or is a function,
+            or it needs plugins that a foreign record names.
     """
+    check_has_bytes(plan, store)
     if plan.config.plugin_libraries and not store.built_here(plan):
         # Loading a library runs its code: never because a record from elsewhere says so.
         raise PlanError(
@@ -447,6 +448,19 @@ def usable(
             hint="Load and build the model again.",
         )
     return build_with(model, plan.config, store=store, progress=progress, cancel=cancel)
+
+
+def check_has_bytes(plan: Plan, store: Store) -> None:
+    """Refuse a plan of which there are neither bytes nor a model to build it from.
+
+    Raises:
+        PlanError: only files that tell of it were read.
+    """
+    if plan.model_path is None and not store.has_plan(plan):
+        raise PlanError(
+            f"{plan.model.name} was read from files that tell of a plan: there is none to run.",
+            hint="Build its model here and give that plan, or the model itself.",
+        )
 
 
 def kept(record: Record, key: str, store: Store) -> Any:

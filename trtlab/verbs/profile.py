@@ -18,7 +18,14 @@ from trtlab.record import LayerProfile, LayerTiming, Plan, TimeKind
 from trtlab.spec import BuildConfig, Caveat, RunConfig, Shape, input_shapes
 from trtlab.spec.run import check_backend
 from trtlab.store import Store, key_of
-from trtlab.verbs.build import build_to_run, conditions, distributions, kept, usable
+from trtlab.verbs.build import (
+    build_to_run,
+    check_has_bytes,
+    conditions,
+    distributions,
+    kept,
+    usable,
+)
 from trtlab.worker import Progress, silent
 
 RUNS = 30
@@ -78,6 +85,7 @@ def profile(
     store = store or Store()
     if not isinstance(plan, Plan):
         plan = build_to_run(plan, run, store=store, progress=progress, cancel=cancel)
+    check_has_bytes(plan, store)
     check_backend(plan.config, run)
     shapes_used, batch_used = input_shapes(plan.inputs, plan.outputs, run)
     environment = capture(distributions(plan.config.backend))

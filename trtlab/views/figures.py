@@ -1,4 +1,6 @@
-"""Plotly figures of records. The only module that imports plotly; nothing here calls ``show``.
+"""Plotly figures of records; ``fusion_figures`` and ``treemaps`` draw those of a fusion.
+
+No other module imports plotly, and nothing calls ``show``.
 
 One line, or one group of bars, holds the points of one ``Series``. Names from a model are escaped:
 plotly reads simple HTML in labels.
@@ -11,7 +13,7 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -19,6 +21,7 @@ from plotly.offline import get_plotlyjs
 from trtlab.errors import SpecError
 from trtlab.record import (
     TIME_WORDS,
+    Fusion,
     HostMemory,
     LayerProfile,
     LayerTiming,
@@ -38,15 +41,21 @@ from trtlab.units import (
     text_from_ms,
     text_from_number,
 )
+from trtlab.views.fusion_figures import FusionQuantity, fusion_figure
 from trtlab.views.series import labels, series_of
 from trtlab.views.theme import PRECISION, TOKENS, Theme, template
 
-Quantity = Literal["latency", "throughput", "memory", "layers", "workspace"]
+Quantity = Literal["latency", "throughput", "memory", "layers", "workspace", FusionQuantity]
 _MOST_LAYERS = 14
 
 
 def figure(
-    records: SweepResult | Sequence[Measurement] | Measurement | LayerProfile | WorkspaceCurve,
+    records: SweepResult
+    | Sequence[Measurement]
+    | Measurement
+    | LayerProfile
+    | WorkspaceCurve
+    | Fusion,
     quantity: Quantity,
     *,
     theme: Theme = "light",
@@ -54,11 +63,14 @@ def figure(
     """Draw records.
 
     Args:
-        records: A sweep, measurements, one layer profile (for ``layers``) or one workspace curve
-            (for ``workspace``).
+        records: A sweep, measurements, one layer profile (for ``layers``), one workspace curve
+            (for ``workspace``) or one fusion (for what comes after it).
         quantity: ``latency`` against batch with 95 % intervals; ``throughput`` against latency;
             ``memory`` against batch, stacked by part; ``layers``: time per layer;
-            ``workspace``: what the builder asks for and what engines will take, against the limit.
+            ``workspace``: what the builder asks for and what engines will take, against the limit;
+            ``types`` and ``blocks``: a fusion's layers by type and by block of the model, with
+            their time as area where they were timed; ``precision``: its layers by data type;
+            ``transitions``: which data types its layers turn into which, and what that takes.
         theme: ``light`` or ``dark``; the background is transparent.
 
     Raises:
@@ -72,11 +84,15 @@ def figure(
         if not isinstance(records, WorkspaceCurve):
             raise SpecError("That is drawn from a workspace curve.", hint="trtlab.workspace")
         return _themed(_workspace(records, theme), theme)
+    if quantity in ("types", "blocks", "precision", "transitions"):
+        if not isinstance(records, Fusion):
+            raise SpecError("That is drawn from a fusion.", hint="trtlab.fusion")
+        return _themed(fusion_figure(records, quantity, theme), theme)
     draw = {"latency": _latency, "throughput": _throughput, "memory": _memory}.get(quantity)
     if draw is None:
         raise SpecError(
             f"There is no figure called {quantity!r}.",
-            hint="Choose latency, throughput, memory, layers or workspace.",
+            hint=f"Choose {', '.join(get_args(Quantity))}.",
         )
     return _themed(draw(_measurements(records), theme), theme)
 
@@ -289,8 +305,11 @@ def _mebibytes(size: int | None) -> float | None:
 def gap_share(profile: LayerProfile) -> float | None:
     """Return the share of a profiled run outside its layers, median over runs.
 
-    None where layers overlap: their times then add up to more than the run.
+    None where layers overlap (their times then add up to more than the run), and where whole
+    runs were not recorded.
     """
+    if profile.runs_ns is None:
+        return None
     gap = 1 - _share_of_run(profile, profile.layers)
     return None if gap < 0 else gap
 
@@ -299,33 +318,49 @@ def _share_of_run(profile: LayerProfile, layers: Sequence[LayerTiming]) -> float
     runs = profile.runs_ns
     if not runs or min(runs) <= 0:
         return math.nan
-    return median([sum(y.samples_ns[i] for y in layers) / run for i, run in enumerate(runs)])
+    samples = [y.samples_ns or () for y in layers]
+    return median([sum(ns[i] for ns in samples) / run for i, run in enumerate(runs)])
+
+
+def _ranked(profile: LayerProfile) -> list[tuple[float, LayerTiming]]:
+    """Return the layers with their share of the run, else of the layers' sum, largest first."""
+    if profile.runs_ns is None:
+        shares = profile.shares()
+    else:
+        shares = [_share_of_run(profile, [layer]) for layer in profile.layers]
+    return sorted(zip(shares, profile.layers, strict=True), key=lambda pair: -pair[0])
+
+
+def _share_of_rest(profile: LayerProfile, rest: Sequence[tuple[float, LayerTiming]]) -> float:
+    if profile.runs_ns is None:
+        return math.fsum(share for share, _ in rest)
+    return _share_of_run(profile, [layer for _, layer in rest])
 
 
 def _layers(profile: LayerProfile, theme: Theme) -> go.Figure:
     """Bars of the slowest layers; the rest and the time outside the layers have bars too."""
     tokens = TOKENS[theme]
-    every = [(_share_of_run(profile, [layer]), layer) for layer in profile.layers]
-    ranked = sorted(every, key=lambda pair: -pair[0])
-    shown, rest = ranked[:_MOST_LAYERS], [layer for _, layer in ranked[_MOST_LAYERS:]]
+    whole = "layers' sum" if profile.runs_ns is None else "profiled run"
+    ranked = _ranked(profile)
+    shown, rest = ranked[:_MOST_LAYERS], ranked[_MOST_LAYERS:]
     names = [_short(f"{layer.name} ({layer.type})") for _, layer in shown]
     shares = [share for share, _ in shown]
     hover = [
         f"<b>{html.escape(layer.name)}</b> {html.escape(layer.type)}<br>"
-        f"median {text_from_ms(layer.median_ms)}, n {len(layer.samples_ns)}<br>"
-        f"share of the run {share:.1%}"
+        f"median {text_from_ms(layer.median_ms)}, mean {text_from_ms(layer.average_ms)}, "
+        f"n {profile.runs or N_A}<br>share of the {whole} {share:.1%}"
         for share, layer in shown
     ]
     colours = [tokens.t2] * len(shown)
     gap = gap_share(profile)
     for name, share in (
-        (f"{len(rest)} further layers", _share_of_run(profile, rest) if rest else None),
+        (f"{len(rest)} further layers", _share_of_rest(profile, rest) if rest else None),
         ("between layers, profiler", gap),
     ):
         if share is not None:
             names.append(name)
             shares.append(share)
-            hover.append(f"{name}: {share:.1%} of the run")
+            hover.append(f"{name}: {share:.1%} of the {whole}")
             colours.append(tokens.line)
     percents = [share * 100 for share in shares]
     fig = go.Figure(
@@ -341,8 +376,9 @@ def _layers(profile: LayerProfile, theme: Theme) -> go.Figure:
             hoverinfo="text",
         )
     )
-    title = f"share of the profiled run, % ({TIME_WORDS[profile.time_kind]})"
-    fig.update_xaxes(title=title + ("; layers overlap" if gap is None else ""))
+    title = f"share of the {whole}, % ({TIME_WORDS[profile.time_kind]})"
+    overlap = gap is None and profile.runs_ns is not None
+    fig.update_xaxes(title=title + ("; layers overlap" if overlap else ""))
     fig.update_yaxes(autorange="reversed", ticklabelstandoff=6, automargin=True)
     fig.update_xaxes(range=[0, max(percents, default=1) * 1.35])  # room for the numbers
     return fig.update_layout(height=70 + 22 * len(names))

@@ -15,8 +15,10 @@ from trtlab import stats
 from trtlab.errors import SpecError, StoreError
 from trtlab.record import (
     Environment,
+    HostMemory,
     LayerProfile,
     Measurement,
+    ModelRef,
     Point,
     SweepResult,
     WorkspaceCurve,
@@ -96,7 +98,7 @@ def _page(
 
     models = [p.model for p in result.points]
     models += [p.model for p in profiles] + [w.model for w in workspaces]
-    names = {m.hash: m.name for m in models}
+    names = {_identity(m): m.name for m in models}
     environments = [m.environment for m in result.measurements]
     environments += [p.environment for p in profiles] + [w.environment for w in workspaces]
     loader = jinja2.PackageLoader("trtlab.views", ".")
@@ -109,12 +111,12 @@ def _page(
         measured=bool(result.measurements or profiles),
         sections=[
             _section(
-                told_apart(name, hash_, [(n, h) for h, n in names.items()]),
-                [p for p in result.points if p.model.hash == hash_],
-                [p for p in profiles if p.model.hash == hash_],
-                [w for w in workspaces if w.model.hash == hash_],
+                told_apart(name, identity, [(n, i) for i, n in names.items()]),
+                [p for p in result.points if _identity(p.model) == identity],
+                [p for p in profiles if _identity(p.model) == identity],
+                [w for w in workspaces if _identity(w.model) == identity],
             )
-            for hash_, name in names.items()
+            for identity, name in names.items()
         ],
         several_streams=any(m.run.streams > 1 for m in result.measurements),
         missing_parts=_missing_parts(result.measurements),
@@ -122,6 +124,11 @@ def _page(
         quantile_rule=stats.QUANTILE_RULE,
         energy_note=next((m.energy_note for m in result.measurements), "nothing was measured"),
     )
+
+
+def _identity(model: ModelRef) -> str:
+    """Return what tells models apart; of one without a hash that is its name alone."""
+    return model.hash or f"? {model.name}"
 
 
 def _count(result: SweepResult, workspaces: Sequence[WorkspaceCurve]) -> str:
@@ -178,6 +185,8 @@ def _profile_title(profile: LayerProfile) -> str:
 
 
 def _profile_sentence(profile: LayerProfile) -> str:
+    if profile.runs_ns is None:
+        return "Profiled runs of their own: shares of the layers' sum, not latencies."
     gap = gap_share(profile)
     if gap is None:
         rest = "Layers overlap: their times add up to more than the run."
@@ -199,6 +208,8 @@ def _missing_parts(measurements: Sequence[Measurement]) -> str:
 
 
 def _missing_reason(m: Measurement) -> str:
+    if m.memory == HostMemory():
+        return "where a record holds none"
     if m.build.provider != "cpu":
         return "on a GPU"
     if m.run.streams > 1:
@@ -232,8 +243,8 @@ def _html(fig: Any) -> str:
 def _environments(environments: Sequence[Environment]) -> Table:
     rows = dict.fromkeys(
         (
-            f"{e.gpu or e.cpu}, {e.cores} cores, {text_from_bytes(e.memory_bytes)}",
-            f"{e.os}, Python {e.python}",
+            f"{e.gpu or e.cpu or N_A}, {e.cores or N_A} cores, {text_from_bytes(e.memory_bytes)}",
+            f"{e.os or N_A}, Python {e.python or N_A}",
             ", ".join(f"{name} {version}" for name, version in e.packages.items()),
         )
         for e in environments

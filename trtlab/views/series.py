@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ class Series:
     """What the points of one line share; a field added here splits lines, it never joins them.
 
     Attributes:
+        hash: What tells models apart, so that of unknown ones no two share a line.
         shapes: Input name and shape in words, the batch axis as N.
         machine: Identity of the machine; ``device`` is the name of what ran.
         conditions: Name and words of whatever else ``compare`` asks to be equal.
@@ -123,7 +125,7 @@ def _key(m: Measurement) -> Series:
     on_cpu = m.provider.startswith("CPU")
     return Series(
         name=m.model.name,
-        hash=m.model.hash,
+        hash=m.model.hash or m.plan or _hash_of_samples(m),
         recipe=m.model.recipe,
         build=m.build,
         provider=m.provider,
@@ -136,10 +138,15 @@ def _key(m: Measurement) -> Series:
         shapes=_shapes(m),
         contents=m.contents,
         source=m.source,
-        machine=e.machine,
-        device=e.cpu if on_cpu or e.gpu is None else e.gpu,
+        machine=e.machine or "",
+        device=(e.cpu if on_cpu or e.gpu is None else e.gpu) or "machine not known",
         conditions=_conditions(e),
     )
+
+
+def _hash_of_samples(m: Measurement) -> str:
+    samples = b"".join(window.latencies_ns.to_bytes() for window in m.windows)
+    return hashlib.sha256(samples).hexdigest()
 
 
 def _shapes(m: Measurement) -> tuple[tuple[str, str], ...]:
@@ -156,9 +163,9 @@ def _conditions(e: Environment) -> tuple[tuple[str, str], ...]:
     """What ``trtlab.environment.differences`` looks at, beside the machine."""
     versions = sorted((n, f"{n} {v}") for n, v in e.packages.items() if n not in _NO_MATTER)
     return (
-        ("cores", f"{e.cores} cores"),
+        ("cores", "cores not known" if e.cores is None else f"{e.cores} cores"),
         ("gpu", e.gpu or "no GPU"),
         ("driver", f"driver {e.driver}" if e.driver else "no driver"),
-        ("os", e.os),
+        ("os", e.os or "system not known"),
         *versions,
     )

@@ -3,32 +3,60 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from trtlab.record import LayerProfile, LayerTensor, Plan, Point, SweepResult, WorkspaceCurve
+from trtlab.analysis.regions import InnerNode, opaque_regions
+from trtlab.model.printing import printable
+from trtlab.record import (
+    TIME_WORDS,
+    EngineComparison,
+    EngineLayer,
+    Fusion,
+    Group,
+    LayerProfile,
+    LayerTensor,
+    Match,
+    Plan,
+    Point,
+    SweepResult,
+    TimeDifference,
+    Verdict,
+    WorkspaceCurve,
+)
 from trtlab.units import (
     N_A,
     text_from_bytes,
+    text_from_count,
     text_from_file_size,
     text_from_interval,
     text_from_ms,
     text_from_number,
     text_from_shape,
 )
+from trtlab.views.colour_by import precision_name, share_text, time_reason
+from trtlab.views.labels import data_format, middle_cut
+from trtlab.views.sentences import measure_origin
+from trtlab.views.theme import Provenance, badge
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Column heads, rows of text, and which columns hold numbers (aligned right)."""
+    """Column heads, rows of text, and which columns hold numbers (aligned right).
+
+    ``origins`` says by column where its numbers come from, where columns differ in that.
+    """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: frozenset[int]
+    origins: Mapping[int, Provenance] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return aligned columns for a terminal."""
-        lines = [self.heads, *self.rows]
+        marks = tuple(self.origins.get(i, "") for i in range(len(self.heads)))
+        lines = [self.heads, *([marks] if self.origins else []), *self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.heads))]
         printed = [
             "  ".join(
@@ -42,7 +70,7 @@ class Table:
     def html(self) -> str:
         """Return a table element; every cell is escaped."""
         head = "".join(
-            f"<th scope='col'{self._class(i)}>{html.escape(text)}</th>"
+            f"<th scope='col'{self._class(i)}>{html.escape(text)}{self._mark(i)}</th>"
             for i, text in enumerate(self.heads)
         )
         body = "".join(
@@ -52,6 +80,9 @@ class Table:
             for row in self.rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _mark(self, column: int) -> str:
+        return f" {badge(self.origins[column], short=True)}" if column in self.origins else ""
 
     def _class(self, column: int) -> str:
         return " class='trtlab-number'" if column in self.numeric else ""
@@ -168,8 +199,149 @@ def _output_text(tensor: LayerTensor) -> str:
 def layer_table(profile: LayerProfile, most: int | None = None) -> Table:
     """Layers by falling share of the sum of layer times."""
     ranked = sorted(zip(profile.shares(), profile.layers, strict=True), key=lambda p: -p[0])
+    # A profiler that tells no medians (an older trtexec) still tells means.
+    means = any(layer.median_ms is None for layer in profile.layers)
     rows = tuple(
-        (layer.name, layer.type, text_from_ms(layer.median_ms), f"{share:.1%}")
+        (
+            layer.name,
+            layer.type,
+            text_from_ms(layer.average_ms if means else layer.median_ms),
+            N_A if math.isnan(share) else f"{share:.1%}",
+        )
         for share, layer in ranked[:most]
     )
-    return Table(("Layer", "Type", "Median", "Share of layers"), rows, frozenset({2, 3}))
+    heads = ("Layer", "Type", "Mean" if means else "Median", "Share of layers")
+    return Table(heads, rows, frozenset({2, 3}))
+
+
+_VERDICTS: dict[Verdict, str] = {
+    "better": "▼ faster",
+    "worse": "▲ slower",
+    "not distinguishable": "= not distinguishable",
+    "unknown": N_A,
+}
+
+
+def engines_table(comparison: EngineComparison, most: int | None = None) -> Table:
+    """One row a set of nodes, by falling difference in time; without times the changed ones first.
+
+    There are columns for nodes and for times only where they are known.
+    """
+    sides = comparison.layers_a, comparison.layers_b
+    by_node = comparison.aligned == "by ONNX node"
+    timed = comparison.total.a_ms is not None or comparison.total.b_ms is not None
+    rows = []
+    for match in comparison.ranked[:most]:
+        numbers = match.layers_a, match.layers_b
+        cells = [match.tag, *[_cut(match.node_text()) or "—"] * by_node]
+        cells += [_layers_text(names, n) for names, n in zip(sides, numbers, strict=True)]
+        cells += [match.cut_text(), match.precision_text or N_A]
+        rows.append((*cells, *(_time_cells(match) if timed else ())))
+    heads = ["Set", *["ONNX nodes"] * by_node, "Layers in A", "Layers in B", "Cut", "Data type"]
+    heads += ["A", "B", "B − A [95 %]", "Verdict"] * timed
+    numeric = frozenset(heads.index(h) for h in ("A", "B", "B − A [95 %]") if h in heads)
+    return Table(tuple(heads), tuple(rows), numeric)
+
+
+def _layers_text(names: Sequence[str], numbers: Sequence[int]) -> str:
+    if not numbers:
+        return "—"
+    more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+    return _cut(names[numbers[0]]) + more
+
+
+def _cut(text: str, most: int = 40) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _time_cells(match: Match) -> tuple[str, ...]:
+    time: TimeDifference = match.time
+    verdict = _VERDICTS.get(time.verdict, time.verdict)
+    if verdict != N_A and not (match.layers_a and match.layers_b):
+        verdict = f"✕ no match in {'B' if match.layers_a else 'A'}"
+    sides = zip((time.a_ms, time.b_ms), (match.layers_a, match.layers_b), strict=True)
+    both = (text_from_ms(ms) if layers else "—" for ms, layers in sides)
+    return (*both, time.change_text(), verdict)
+
+
+def fusion_table(fusion: Fusion) -> Table:
+    """One row a layer of a fusion, in the plan's order: what it is, what it costs.
+
+    ``Saved`` is the memory traffic that its fusion saves. There is a column of shares only where
+    layers were timed.
+    """
+    timed = fusion.time_kind is not None
+    heads = ["Group", "Layer", "Kind", "ONNX nodes", "Type", "Data type", "Format", "Stream"]
+    heads += ["FLOP", "Bytes", "Saved", _time_head(fusion), *["Share of layers"] * timed]
+    origins: dict[int, Provenance] = dict.fromkeys((5, 6, 7), "builder")
+    origins |= dict.fromkeys((8, 9, 10), "estimated")
+    if timed:
+        origins |= dict.fromkeys((11, 12), measure_origin(fusion, "time"))
+    rows = []
+    for layer, group in zip(fusion.layers, fusion.groups, strict=True):
+        cells = _layer_cells(layer, group)
+        rows.append((*cells, *[share_text(group.time_share)] * timed))
+    return Table(tuple(heads), tuple(rows), frozenset(range(7, len(heads))), origins)
+
+
+def _time_head(fusion: Fusion) -> str:
+    if fusion.time_kind is None:
+        return f"Time, {time_reason(fusion)}"
+    words = TIME_WORDS[fusion.time_kind]
+    return f"{words[0].upper()}{words[1:]}, n {fusion.runs or N_A}"
+
+
+def _layer_cells(layer: EngineLayer, group: Group) -> tuple[str, ...]:
+    first = next((t for t in layer.inputs if not t.is_constant), None)
+    ends = [first, layer.outputs[0] if layer.outputs else None]
+    types = [N_A if t is None or t.dtype is None else precision_name(t.dtype) for t in ends]
+    formats = [data_format(t.format) for t in ends if t is not None and t.format]
+    return (
+        group.tag or "—",
+        _named(layer.name),
+        ", ".join([group.family, *group.patterns]),
+        _named(_short_list(group.nodes, 40)) or "—",
+        _named(layer.type, 28) or N_A,
+        " → ".join(dict.fromkeys(types)),
+        " → ".join(dict.fromkeys(formats)) or N_A,
+        N_A if layer.stream is None else str(layer.stream),
+        text_from_count(group.flops, "FLOP"),
+        text_from_bytes(group.bytes),
+        text_from_bytes(group.saved_bytes),
+        text_from_ms(group.time_ms),
+    )
+
+
+def _named(text: str, most: int = 40) -> str:
+    """Cut a name, and make one line of it."""
+    return printable(middle_cut(text, most))
+
+
+def regions_table(fusion: Fusion) -> Table:
+    """One row a node inside an opaque region, by region and in the graph's order.
+
+    All numbers are estimated, the share of the region's time too: see ``analysis.regions``.
+    """
+    rows = [
+        _inner_cells(fusion.groups[region.layer].tag, node)
+        for region in opaque_regions(fusion)
+        for node in region.nodes
+    ]
+    heads = ("Region", "ONNX node", "Operator", "FLOP", "Of its FLOP", "Bytes", "Of its bytes",
+             "Of its time")  # fmt: skip
+    numeric = range(heads.index("FLOP"), len(heads))
+    marks: dict[int, Provenance] = dict.fromkeys(numeric, "estimated")
+    return Table(heads, tuple(rows), frozenset(numeric), marks)
+
+
+def _inner_cells(tag: str, node: InnerNode) -> tuple[str, ...]:
+    return (
+        tag,
+        _named(node.node),
+        _named(node.op, 28),
+        text_from_count(node.flops, "FLOP"),
+        share_text(node.flop_share),
+        text_from_bytes(node.bytes),
+        share_text(node.byte_share),
+        share_text(node.time_share),
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -114,6 +114,53 @@ PRECISION: Mapping[str, PrecisionStyle] = MappingProxyType(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class KindStyle:
+    """How one kind of fused layer looks: a tint of the colour inside, the colour as border.
+
+    Attributes:
+        light: Colour on the light background.
+        dark: Colour on the dark background.
+        form: Tells kinds apart without the colour, for those that are no plain box.
+    """
+
+    light: str
+    dark: str
+    form: Literal["filled", "outlined", "pill", "dashed pill", "dashed", "hatched"] = "filled"
+
+    def colour(self, theme: Theme) -> str:
+        """The colour for a theme."""
+        return self.dark if theme == "dark" else self.light
+
+
+KINDS: Mapping[str, KindStyle] = MappingProxyType(
+    {
+        "conv chain": KindStyle("#2d55a1", "#87afee"),
+        "matrix product": KindStyle("#bc69fd", "#a449d5"),
+        "pointwise chain": KindStyle("#42a184", "#358467"),
+        "kept 1:1": KindStyle("#243039", "#dde5f0"),
+        "data movement": KindStyle("#8a4d00", "#eda451", "pill"),
+        "sync, shape": KindStyle("#6a7680", "#8b98a4", "dashed pill"),
+        "not named": KindStyle("#6a7680", "#8b98a4", "outlined"),
+        "opaque": KindStyle("#243039", "#dde5f0", "hatched"),
+        "removed": KindStyle("#a8201a", "#ff9b92", "dashed"),
+    }
+)
+"""By the family of a layer, and for nodes that no layer runs."""
+
+HEAT: Mapping[Theme, str] = MappingProxyType({"light": "#c2410c", "dark": "#fb923c"})
+"""The far end of a scale of values; its near end is the background."""
+
+TINT: Mapping[str, float] = MappingProxyType({"light": 0.13, "dark": 0.20, "heat": 0.5})
+"""How much of a colour is in the fill of a box, by theme; at most, on a scale of values."""
+
+
+def mixed(colour: str, ground: str, part: float) -> str:
+    """Mix ``part`` of a colour into the ground; both and the result as ``#rrggbb``."""
+    pairs = [[int(c[at : at + 2], 16) for c in (colour, ground)] for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(a * part + b * (1 - part)):02x}" for a, b in pairs)
+
+
 def template(theme: Theme) -> dict[str, Any]:
     """A plotly template for a theme, as the plain dict that plotly.js takes."""
     t = TOKENS[theme]
@@ -190,6 +237,21 @@ def template(theme: Theme) -> dict[str, Any]:
             "xaxis": axis,
             "yaxis": axis,
         },
+    }
+
+
+def graph_palette() -> dict[str, Any]:
+    """The colours of a drawn fusion, by theme, as plain data for a page."""
+    return {
+        theme: {
+            **asdict(tokens),
+            "kinds": {name: style.colour(theme) for name, style in KINDS.items()},
+            "precisions": {n.upper(): style.colour(theme) for n, style in PRECISION.items()},
+            "heat": HEAT[theme],
+            "tint": TINT[theme],
+            "most": TINT["heat"],
+        }
+        for theme, tokens in TOKENS.items()
     }
 
 

@@ -1,6 +1,5 @@
 """Two engines over their common nodes: the smallest sets, times, and what is not claimed."""
 
-import itertools
 import random
 from dataclasses import replace
 
@@ -9,69 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import making
-from trtlab.analysis.alignment import align, unaligned
-from trtlab.analysis.layer_times import DRIFT, DRIFT_MS
+from tests.fusing import fused, part, profile_of, unlike
+from trtlab.analysis.engines.align import align, unaligned
+from trtlab.analysis.engines.layer_times import DRIFT, DRIFT_MS
 from trtlab.codec import from_json, to_json
 from trtlab.errors import MismatchError
-from trtlab.model.types import Graph, Node
 from trtlab.record import (
     CHANGED,
     BuilderMemory,
-    Edge,
     EngineComparison,
-    EngineLayer,
     Fate,
-    Fusion,
-    Group,
-    LayerTensor,
     Summary,
 )
 from trtlab.spec import Caveat
-
-COUNTER = itertools.count()
-OPS = {"c": "Conv", "r": "Relu", "a": "Add", "p": "MaxPool", "f": "Gemm"}
-
-
-def part(name, nodes="", time=None, *, shape=(1, 8, 4, 4), **parts):
-    """A layer with its nodes (in one text), and what the mapping says of it."""
-    held = tuple(nodes.split())
-    family = parts.pop("family", "conv chain" if held else "data movement")
-    kind = parts.pop("type", "kernel")
-    layer = EngineLayer(name, kind, (), (LayerTensor(f"{name}:0", "float32", shape),))
-    return layer, Group(tag="", family=family, nodes=held, time_ms=time, **parts)
-
-
-def node(name):
-    return Node(name, OPS.get(name[0], "Op"), (), ())
-
-
-def fused(*parts, nodes="", fates=(), **rest):
-    """A fusion of these layers; ``nodes`` are those that are in no layer."""
-    layers, groups = zip(*parts, strict=True) if parts else ((), ())
-    held = dict.fromkeys(n for g in groups for n in g.nodes)
-    owners = {n: tuple(i for i, g in enumerate(groups) if n in g.nodes) for n in held}
-    names = [*held, *nodes.split(), *(f.node for f in fates)]
-    timed = any(g.time_ms is not None for g in groups)
-    return Fusion(
-        **{
-            "model": making.MODEL,
-            "backend": "tensorrt_rtx",
-            "target": "sm89",
-            "graph": Graph("g", tuple(node(n) for n in names), {}, (), ()),
-            "graph_source": "model",
-            "layers": layers,
-            "groups": groups,
-            "edges": tuple(Edge(n, i, "metadata") for n in held for i in owners[n]),
-            "fates": (
-                *(Fate(n, "in layer", owners[n], "metadata") for n in held),
-                *(Fate(n, "unexplained", (), "none") for n in nodes.split()),
-                *fates,
-            ),
-            "time_kind": "gpu" if timed else None,
-            "runs": 1 if timed else 0,
-        }
-        | rest
-    )  # fmt: skip
 
 
 def kinds(comparison):
@@ -167,6 +116,8 @@ def test_what_b_alone_has_stands_where_b_runs_it():
               part("y", "r1"), part("z", "a1"))  # fmt: skip
     names = [(*m.nodes, *m.only_b) for m in align(a, b).matches]
     assert names == [("q0",), ("c1",), ("k1",), ("k2",), ("r1",), ("a1",)]
+    more = fused(part("x", "c1"), part("y", "r1"), part("z", "a1"), part("w", "z9"))
+    assert [m.kind for m in align(more, b).matches][::6] == ["only in B", "only in A"]
 
 
 def test_changes_of_precision_are_told_and_unknown_ones_are_not():
@@ -281,17 +232,6 @@ def test_times_that_mean_different_things_are_shown_and_not_subtracted():
     assert comparison.total.difference_ms is None
     assert comparison.time_kind is None
     assert "GPU time and B's are host launch time" in caveats(comparison)["different-times"]
-
-
-def profile_of(times, spread=0.001, kind="gpu", **parts):
-    """A profile of eleven runs around these times in milliseconds."""
-    steps = [1 + spread * (n - 5) / 5 for n in range(11)]
-    layers = tuple(
-        making.layer(name, samples_ns=making.Int64Array(round(ms * s * 1e6) for s in steps))
-        for name, ms in times.items()
-    )
-    runs = making.Int64Array([10**7] * 11)
-    return making.layer_profile(layers=layers, runs_ns=runs, time_kind=kind, **parts)
 
 
 def test_with_samples_a_difference_has_an_interval_and_a_verdict():
@@ -429,14 +369,6 @@ def test_plans_without_layers_are_not_aligned_and_still_compared():
 # Without a graph
 
 
-def unlike(*parts, **rest):
-    """An engine whose node names nobody else has."""
-    made = fused(*parts, **rest)
-    number = next(COUNTER)
-    nodes = tuple(replace(n, name=f"{n.name}-{number}") for n in made.graph.nodes)
-    return replace(made, graph=replace(made.graph, nodes=nodes), graph_source="names")
-
-
 def test_without_common_names_layers_are_aligned_in_order_and_it_says_so():
     a = unlike(
         part("Conv_0", "c1", shape=(1, 8, 9, 9)), part("Pool_1", "p1", shape=(1, 8, 4, 4),
@@ -469,6 +401,13 @@ def test_without_dimensions_the_kind_counts():
     a = unlike(part("x", "c1", shape=None), part("y", "f1", shape=None, family="matrix product"))
     b = unlike(part("z", "f1", shape=None, family="matrix product"))
     assert kinds(align(a, b)) == ["only in A", "alike"]
+
+
+def test_dimensions_of_one_make_no_difference():
+    a, b = (unlike(part("x", "f1", shape=shape)) for shape in ((32, 1000, 1, 1), (32, 1000)))
+    assert kinds(align(a, b)) == ["alike"]
+    other = unlike(part("x", "f1", shape=(32, 1001)))
+    assert kinds(align(a, other)) == ["cut differently"]
 
 
 def test_a_few_names_in_common_are_an_accident():
@@ -553,7 +492,7 @@ def test_no_other_pairing_in_order_is_worth_more(a, b):
 
 
 def test_engines_too_large_to_align_are_refused(monkeypatch):
-    monkeypatch.setattr("trtlab.analysis.layer_order.MOST_CELLS", 3)
+    monkeypatch.setattr("trtlab.analysis.engines.layer_order.MOST_CELLS", 3)
     a = unlike(part("x", "c1", shape=(1, 2)), part("y", "c2", shape=(1, 3)))
     b = unlike(part("x", "c1", shape=(1, 4)), part("y", "c2", shape=(1, 5)))
     with pytest.raises(MismatchError, match="2 and 2 layers"):

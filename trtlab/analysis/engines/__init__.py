@@ -1,0 +1,1 @@
+"""Two engines held against each other, by the ONNX nodes in their layers."""
