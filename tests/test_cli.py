@@ -160,6 +160,15 @@ def test_report_of_the_store(tmp_path):
     assert main(["report", "zoo:resnet50", "-o", str(page)]) == 2
 
 
+def test_netron_writes_one_page_and_says_what_it_lacks(capsys, tmp_path):
+    page = tmp_path / "graph.html"
+    code, data = answer(capsys, "netron", "zoo:digits", "-o", str(page))
+    assert code == 0
+    assert data["page"] == str(page)
+    assert "11 of 52 stored tensors" in data["note"]
+    assert data["note"] in page.read_text(encoding="utf-8")
+
+
 def test_text_answers_say_where_numbers_come_from(capsys):
     assert main(["bench", "zoo:digits", "--quick"]) == 0
     out, _ = capsys.readouterr()
@@ -215,6 +224,7 @@ BAD = [
     (["sweep", "zoo:digits", "--json", "-o", "nope/x.html"], "nope/x.html"),
     (["demo", "-o", "nope/x.html"], "nope/x.html"),
     (["report", "-o", "nope/x.html"], "nope/x.html"),
+    (["netron", "zoo:digits", "-o", "nope/x.html"], "nope/x.html"),
     (["nonsense"], "nonsense"),
     ([], "COMMAND"),
 ]
@@ -796,7 +806,7 @@ def test_export_writes_what_import_reads(capsys, tmp_path):
         file = tmp_path / f"{form}.json"
         arguments = ("export", data["ids"][kind], "--as", form, "-o", str(file))
         code, said = answer(capsys, *arguments)
-        assert (code, said["form"]) == (0, form)
+        assert (code, said["kind"]) == (0, kind)
         written.append(str(file))
     code, again = answer(capsys, "import", *written, "--name", "net")
     assert code == 0

@@ -489,33 +489,13 @@ def _import(options: argparse.Namespace) -> Answer:
 
 
 def _export(options: argparse.Namespace) -> Answer:
-    from trtlab.formats.engine_inspector import layers_json
-    from trtlab.formats.trtexec_profile import profile_json
-    from trtlab.formats.trtexec_times import times_json
+    from trtlab.verbs.export import export
 
     target = _target(options.output)
     record = _record(options.record)
-    forms: dict[str, tuple[str, Callable[[Any], bytes]]] = {
-        "plan": ("layers", layers_json),
-        "layer-profile": ("profile", profile_json),
-        "measurement": ("times", times_json),
-    }
-    if record.kind not in forms or options.form not in (None, forms[record.kind][0]):
-        wanted = f" as {options.form}" if options.form else ""
-        raise SpecError(
-            f"A {record.kind} cannot be exported{wanted}.",
-            hint="A plan is exported as layers, layer times as profile, a measurement as times.",
-        )
-    form, write = forms[record.kind]
-    content = write(record)
-    try:
-        target.write_bytes(content)
-    except OSError as error:
-        raise StoreError(
-            f"{target} was not written: {error.strerror}.", hint="Choose another place."
-        ) from error
-    data = {"schema_version": 1, "form": form, "file": _text(target), "bytes": len(content)}
-    return Answer(data, f"{form} in {_text(target)}, as trtexec writes them")
+    export(record, target, form=options.form)
+    data = {"schema_version": 1, "kind": record.kind, "file": _text(target)}
+    return Answer(data, f"The {record.kind} is in {_text(target)}, as trtexec writes it")
 
 
 def _compare(options: argparse.Namespace) -> Answer:

@@ -37,9 +37,9 @@ from trtlab.views.labels import (
 from trtlab.views.sides import Side, Sides, arrange
 
 FOLDED_FROM = 60
-"""Groups above which blocks are drawn as bars at first."""
+"""Boxes above which blocks are drawn as bars at first."""
 BLOCKS_FROM = 24
-"""Groups above which blocks are marked at all."""
+"""Boxes above which blocks are marked at all."""
 NOTES_UNTIL = 40
 """Layers that only keep order are drawn at first up to this number."""
 _LONGEST_TEXT = 1_000
@@ -56,15 +56,16 @@ Columns = dict[str, list[Any]]
 def scene(fusion: Fusion) -> dict[str, Any]:
     """Return what a page needs to draw a fusion: text, numbers, lists and dicts alone."""
     sides = arrange(fusion)
-    groups = sum(bool(group.nodes) for group in fusion.groups)
-    notes = sum(len(box.before) + len(box.after) for box in sides.made.boxes)
+    boxes = sides.made.boxes
+    size = sum(bool(box.nodes) or box.layer is not None for box in boxes)
+    notes = sum(len(box.before) + len(box.after) for box in boxes)
     return {
         "title": middle_cut(f"{fusion.model.name} ({fusion.model.recipe})", 120),
         "maker": f"{fusion.backend} for {fusion.target}",
         "graph": fusion.graph_source,
         "recorded": fusion.source == "recorded",
         "summary": [list(row) for row in fusion.rows()],
-        "folded": groups > FOLDED_FROM,
+        "folded": size > FOLDED_FROM,
         "notes": notes <= NOTES_UNTIL,
         "ranks": _ranks(sides),
         "boxes": _boxes(fusion, sides),
@@ -72,7 +73,7 @@ def scene(fusion: Fusion) -> dict[str, Any]:
         "layers": _layers(fusion),
         "tensors": _tensors(fusion),
         "wires": [_wires(sides.before), _wires(sides.after)],
-        "blocks": _blocks(fusion, sides) if groups > BLOCKS_FROM else [],
+        "blocks": _blocks(fusion, sides) if size > BLOCKS_FROM else [],
         "modes": colour_modes(fusion),
     }
 
@@ -153,11 +154,11 @@ def _nodes(fusion: Fusion, sides: Sides) -> Columns:
         layers[edge.node].append(edge.layer)
     fates = {fate.node: fate for fate in fusion.fates}
     tensors = {name: number for number, name in enumerate(_shown_tensors(fusion))}
-    common = {
-        number: common_start([fusion.graph.nodes[n] for n in box.nodes])
-        for box in sides.made.boxes
-        for number in (box.nodes if len(box.nodes) > 1 else ())
-    }
+    common: dict[int, str] = {}
+    for box in sides.made.boxes:
+        if len(box.nodes) > 1:
+            start = common_start([fusion.graph.nodes[number] for number in box.nodes])
+            common |= dict.fromkeys(box.nodes, start)
     rows: list[dict[str, Any]] = []
     for number, node in enumerate(fusion.graph.nodes):
         fate = fates.get(node.name)
@@ -261,7 +262,7 @@ def _facts(fusion: Fusion, layer: EngineLayer, group: Group, flops: int) -> list
         ["Shapes", f"{_shapes(layer.inputs)} → {_shapes(layer.outputs)}", ""],
     ]
     if group.unwritten:
-        rows.append(["Not written", _listed(group.unwritten), ""])
+        rows.append(["Not written", _listed(group.unwritten, longest=40), ""])
     if group.nodes:
         at = ", ".join(f"{name} = {size}" for name, size in fusion.sizes.items())
         at = f" at {at}" if at else ""
@@ -298,9 +299,9 @@ def _shapes(tensors: Sequence[LayerTensor]) -> str:
     return _listed([_tensor_text(t) or "?" for t in tensors if not t.is_constant]) or N_A
 
 
-def _listed(names: Sequence[str], most: int = 4) -> str:
+def _listed(names: Sequence[str], *, most: int = 4, longest: int = 80) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(middle_cut(name, 80) for name in names[:most]) + more
+    return ", ".join(middle_cut(name, longest) for name in names[:most]) + more
 
 
 def _wires(side: Side) -> Columns:

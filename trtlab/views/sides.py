@@ -6,7 +6,7 @@ their own. Inside a group its nodes are laid out the same way.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -85,16 +85,19 @@ class Sides:
 
 @dataclass(slots=True)
 class _Group:
-    """The nodes of a box with their places; links and ranks go by these."""
+    """The nodes of a box with their places; links and ranks go by these.
+
+    Attributes:
+        depth: How many ranks there are.
+        single: Ranks of one node.
+    """
 
     nodes: dict[int, int]
     wires: list[Wire]
     links: list[Link]
     ranks: list[int]
-
-    @property
-    def depth(self) -> int:
-        return max(self.ranks) + 1
+    depth: int
+    single: set[int]
 
     def of(self, node: int) -> int:
         """Rank of a node."""
@@ -102,7 +105,7 @@ class _Group:
 
     def only(self, node: int, rank: int) -> bool:
         """Whether a node stands alone on a rank: no line need show which one it leads to."""
-        return self.of(node) == rank and self.ranks.count(rank) == 1
+        return self.of(node) == rank and rank in self.single
 
 
 @dataclass(slots=True)
@@ -167,7 +170,9 @@ def _groups(made: Boxes) -> dict[int, _Group]:
                 if w.source is not None and w.target is not None
             ]
             ranks = rank_boxes(len(local), links)
-            groups[number] = _Group(local, inner[number], links, ranks)
+            sizes = Counter(ranks)
+            single = {rank for rank, size in sizes.items() if size == 1}
+            groups[number] = _Group(local, inner[number], links, ranks, len(sizes), single)
     return groups
 
 

@@ -91,9 +91,10 @@ class Panel {
     ];
   }
 
-  link(text, kind, i) {
+  link(text, kind, i, whole = text) {
     const onclick = () => this.select({ kind, i });
-    return make("button", { type: "button", className: "link", onclick }, plain(text));
+    const title = plain(whole.slice(0, 300));
+    return make("button", { type: "button", className: "link", title, onclick }, plain(text));
   }
 
   layerLink(i) {
@@ -110,7 +111,7 @@ class Panel {
     const rows = [["Layer", [make("code", {}, plain(layers.name[i]))]], ...layers.facts[i]];
     if (held.length) {
       rows.unshift(["Nodes", some(held, 12, (node) =>
-        this.link(`${nodes.label[node]}  ${nodes.name[node].slice(0, 160)}`, "node", node))]);
+        this.link(`${nodes.label[node]} ${nodes.sub[node]}`, "node", node, nodes.name[node]))]);
     }
     return [
       make("h3", {}, plain(held.length ? `${layers.tag[i]}: ${plural(held.length, "node")} → 1 layer`
