@@ -27,9 +27,9 @@ from benchmarks.figures import Figure, median_figure, seconds
 from trtlab.model.types import Graph, Node, Tensor
 from trtlab.record import Edge, EngineLayer, Fate, Fusion, Group, LayerTensor, ModelRef
 from trtlab.verbs.fusion import fusion
-from trtlab.views.fusion_page import fusion_page
-from trtlab.views.scene import scene
-from trtlab.views.sides import Side, Sides, arrange
+from trtlab.views.graph.scene import scene
+from trtlab.views.graph.sides import Side, Sides, arrange
+from trtlab.views.pages.fusion_page import fusion_page
 
 SIZES = {300: 0.3, 3_000: 0.8, 10_000: 2.0}
 """Nodes, and the seconds that layout and first draw may take."""

@@ -378,7 +378,7 @@ def test_a_file_that_cannot_be_written_after_all_loses_no_answer(tmp_path, monke
         raise StoreError("The disk is full.", hint="Free some.")
 
     monkeypatch.setattr("trtlab.store.write_record", full)
-    monkeypatch.setattr("trtlab.views.report.report", full)
+    monkeypatch.setattr("trtlab.views.pages.report.report", full)
     monkeypatch.setattr("trtlab.commands.DEMO_MODELS", ("zoo:digits",))
     monkeypatch.setattr("trtlab.commands.DEMO_BATCHES", (1,))
     for arguments in (["bench", "zoo:digits", "--quick"], ["sweep", "zoo:digits"], ["demo"]):

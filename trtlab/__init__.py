@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trtlab.verbs.sweep import sweep as sweep
     from trtlab.verbs.workspace import workspace as workspace
     from trtlab.views.figures import figure as figure
-    from trtlab.views.report import report as report
+    from trtlab.views.pages.report import report as report
     from trtlab.views.widgets.graph_view import graph as graph
 
 _PUBLIC = {
@@ -44,7 +44,7 @@ _PUBLIC = {
     "netron": "trtlab.app.netron",
     "profile": "trtlab.verbs.profile",
     "read": "trtlab.verbs.read",
-    "report": "trtlab.views.report",
+    "report": "trtlab.views.pages.report",
     "sweep": "trtlab.verbs.sweep",
     "with_dynamic_batch": "trtlab.verbs.load",
     "workspace": "trtlab.verbs.workspace",

@@ -255,7 +255,7 @@ def _profile_data(profile: LayerProfile) -> dict[str, Any]:
 def _workspace(options: argparse.Namespace) -> Answer:
     from trtlab.record import SweepResult
     from trtlab.verbs.workspace import DEFAULT_LIMITS, workspace
-    from trtlab.views.report import report
+    from trtlab.views.pages.report import report
     from trtlab.views.tables import workspace_table
 
     target = _target(options.output)
@@ -302,7 +302,7 @@ def _sweep(options: argparse.Namespace) -> Answer:
     from trtlab.errors import ERRORS_BY_NAME
     from trtlab.verbs.load import load, with_dynamic_batch
     from trtlab.verbs.sweep import sweep
-    from trtlab.views.report import report
+    from trtlab.views.pages.report import report
     from trtlab.views.tables import sweep_table
 
     target = _target(options.output)
@@ -356,10 +356,7 @@ def _fusion(options: argparse.Namespace) -> Answer:
     with progress_line() as progress:
         found = fusion(**_fused(options, progress), progress=progress)
     error = _error_of(lambda: _write_page(found, target)) if target else None
-    if options.explain is not None:
-        text = found.explain(options.explain)
-    else:
-        text = repr(found)
+    text = found.explain(options.explain) if options.explain is not None else repr(found)
     if options.layers:
         text += f"\n\n{fusion_table(found).text()}"
     if target:
@@ -413,7 +410,7 @@ def _fused(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 
 
 def _write_page(found: Fusion, target: Path) -> None:
-    from trtlab.views.fusion_page import fusion_page
+    from trtlab.views.pages.fusion_page import fusion_page
 
     try:
         target.write_text(fusion_page(found), encoding="utf-8")
@@ -539,7 +536,7 @@ def _record(name: str) -> Any:
 def _report(options: argparse.Namespace) -> Answer:
     from trtlab.record import Measurement, Point, SweepResult
     from trtlab.store import Store, record_id
-    from trtlab.views.report import report
+    from trtlab.views.pages.report import report
 
     target = _target(options.output)
     wanted = set(options.models)
@@ -565,7 +562,7 @@ DEMO_BATCHES = (1, 2, 4, 8, 16)
 def _demo(options: argparse.Namespace) -> Answer:
     from trtlab.verbs.profile import profile
     from trtlab.verbs.sweep import sweep
-    from trtlab.views.report import report
+    from trtlab.views.pages.report import report
     from trtlab.views.tables import sweep_table
 
     target = _target(options.output)
@@ -851,7 +848,7 @@ def parser() -> argparse.ArgumentParser:
     command = add("fusion", _fusion, "show which ONNX nodes became which layers, and why")
     command.add_argument(
         "models", nargs="+", metavar="MODEL",
-        help="a model (a path, or zoo:NAME); or a plan: its id, or files with its layers and times",
+        help="a model (path or zoo:NAME); or a plan: its id, or files of its layers and times",
     )  # fmt: skip
     command.add_argument("--onnx", metavar="FILE", help="the model that a plan's files came from")
     command.add_argument("--dynamic-batch", action="store_true", help="make a fixed batch dynamic")

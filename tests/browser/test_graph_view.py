@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.drawing import drawn, residual, tower
-from trtlab.views.fusion_page import fusion_page
+from trtlab.views.pages.fusion_page import fusion_page
 
 pytestmark = pytest.mark.browser
 

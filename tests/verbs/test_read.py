@@ -28,7 +28,7 @@ from trtlab.store import Store, read_record, record_id, write_record
 from trtlab.verbs.read import keep, read
 from trtlab.verbs.recorded_files import MAX_BYTES, MAX_FILES
 from trtlab.views.figures import figure
-from trtlab.views.report import report
+from trtlab.views.pages.report import report
 from trtlab.views.sentences import memory_sentence
 from trtlab.views.series import series_of
 from trtlab.views.tables import layer_table, plan_table

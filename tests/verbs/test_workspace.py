@@ -19,7 +19,7 @@ from trtlab.record import BuilderMemory, Failure, SweepResult, WorkspaceCurve
 from trtlab.store import Store
 from trtlab.verbs import workspace as verb
 from trtlab.views.figures import figure
-from trtlab.views.report import report
+from trtlab.views.pages.report import report
 from trtlab.views.sentences import workspace_sentence
 from trtlab.views.tables import workspace_table
 

@@ -8,8 +8,8 @@ import pytest
 import trtlab
 from tests.drawing import drawn, residual, tower
 from trtlab.errors import SpecError
-from trtlab.views.fusion_page import fusion_page
-from trtlab.views.scene import scene
+from trtlab.views.graph.scene import scene
+from trtlab.views.pages.fusion_page import fusion_page
 from trtlab.views.theme import TOKENS
 from trtlab.views.widgets.graph_view import MODULE, GraphView
 

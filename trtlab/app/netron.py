@@ -8,7 +8,7 @@ from typing import Any
 from trtlab.store import Store
 from trtlab.units import text_from_bytes
 from trtlab.verbs.raw_graph import MOST_VALUES, RawGraph, raw_graph
-from trtlab.views.netron_page import NetronPage, netron_page
+from trtlab.views.pages.netron_page import NetronPage, netron_page
 from trtlab.worker import Progress, silent
 
 

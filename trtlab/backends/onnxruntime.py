@@ -8,9 +8,9 @@ this processor only, so plans are keyed by machine.
 from __future__ import annotations
 
 import contextlib
-import json
 import functools
 import io
+import json
 import re
 import tempfile
 import time

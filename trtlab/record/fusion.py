@@ -50,8 +50,8 @@ Family = Literal[
     "not named",
     "opaque",
 ]
-"""What a layer is, for its colour. ``data movement`` and ``sync, shape`` were added by the builder;
-``not named`` computes something for which no node is named."""
+"""What a layer is, for its colour. ``data movement`` and ``sync, shape`` were added by the
+builder; ``not named`` computes something for which no node is named."""
 
 Pattern = Literal[
     "vertical fusion",

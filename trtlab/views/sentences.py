@@ -42,8 +42,8 @@ from trtlab.units import (
     text_from_ms,
     text_from_number,
 )
-from trtlab.views.colour_by import precision_name, share_text, time_reason
-from trtlab.views.labels import middle_cut
+from trtlab.views.graph.colour_by import precision_name, share_text, time_reason
+from trtlab.views.graph.labels import middle_cut
 from trtlab.views.series import labels, series_of
 from trtlab.views.theme import Provenance
 

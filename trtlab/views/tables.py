@@ -35,8 +35,8 @@ from trtlab.units import (
     text_from_number,
     text_from_shape,
 )
-from trtlab.views.colour_by import precision_name, share_text, time_reason
-from trtlab.views.labels import data_format, middle_cut
+from trtlab.views.graph.colour_by import precision_name, share_text, time_reason
+from trtlab.views.graph.labels import data_format, middle_cut
 from trtlab.views.sentences import measure_origin
 from trtlab.views.theme import Provenance, badge
 

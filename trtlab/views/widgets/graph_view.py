@@ -13,7 +13,7 @@ import traitlets
 from trtlab.errors import SpecError
 from trtlab.model.printing import printable
 from trtlab.record import Fusion
-from trtlab.views.scene import scene
+from trtlab.views.graph.scene import scene
 from trtlab.views.theme import Theme, graph_palette
 
 LEAST_HEIGHT = 240

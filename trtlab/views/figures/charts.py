@@ -41,7 +41,7 @@ from trtlab.units import (
     text_from_ms,
     text_from_number,
 )
-from trtlab.views.fusion_figures import FusionQuantity, fusion_figure
+from trtlab.views.figures.of_fusion import FusionQuantity, fusion_figure
 from trtlab.views.series import labels, series_of
 from trtlab.views.theme import PRECISION, TOKENS, Theme, template
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from trtlab.record import Fusion
-from trtlab.views.scene import scene
+from trtlab.views.graph.scene import scene
 from trtlab.views.theme import Theme, graph_palette
 from trtlab.views.widgets.graph_view import MODULE
 
@@ -20,7 +20,7 @@ def fusion_page(fusion: Fusion, *, theme: Theme = "light") -> str:
     """
     import jinja2
 
-    loader = jinja2.PackageLoader("trtlab.views", ".")
+    loader = jinja2.PackageLoader("trtlab.views.pages", ".")
     page = jinja2.Environment(loader=loader, autoescape=True).get_template("fusion.html.j2")
     return page.render(
         title=f"{fusion.model.name}: fusion",

@@ -21,11 +21,11 @@ from trtlab.analysis.shares import (
 )
 from trtlab.record import Fusion
 from trtlab.units import N_A
-from trtlab.views.colour_by import PRECISION_OF, share_text, time_reason
-from trtlab.views.hovers import MEASURES, amount_line, dtype_name, plain
+from trtlab.views.figures.hovers import MEASURES, amount_line, dtype_name, plain
+from trtlab.views.figures.treemaps import blocks_figure, types_figure
+from trtlab.views.graph.colour_by import PRECISION_OF, share_text, time_reason
 from trtlab.views.sentences import amount_text, counted, measure_origin, measure_words
 from trtlab.views.theme import FONT_PX, HEAT, PRECISION, TINT, TOKENS, Theme, mixed
-from trtlab.views.treemaps import blocks_figure, types_figure
 
 FusionQuantity = Literal["types", "blocks", "precision", "transitions"]
 

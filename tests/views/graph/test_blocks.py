@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from trtlab.views.blocks import MOST, Rank, find_blocks
+from trtlab.views.graph.blocks import MOST, Rank, find_blocks
 
 
 def ranks(*names, boxes=1, joined=True):

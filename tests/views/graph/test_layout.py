@@ -6,7 +6,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtlab.views.layout import BOX_GAP, LINE_GAP, Extents, order, place, rank_boxes
+from trtlab.views.graph.layout import BOX_GAP, LINE_GAP, Extents, order, place, rank_boxes
 
 
 def graphs(most=12):

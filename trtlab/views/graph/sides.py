@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from trtlab.record import Fusion
-from trtlab.views.boxes import Box, Boxes, Wire, boxes_of
-from trtlab.views.layout import Extents, Link, Rows, order, place, rank_boxes
+from trtlab.views.graph.boxes import Box, Boxes, Wire, boxes_of
+from trtlab.views.graph.layout import Extents, Link, Rows, order, place, rank_boxes
 
 NODE_PX = 22.0
 PITCH_PX = 28.0

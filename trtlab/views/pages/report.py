@@ -101,7 +101,7 @@ def _page(
     names = {_identity(m): m.name for m in models}
     environments = [m.environment for m in result.measurements]
     environments += [p.environment for p in profiles] + [w.environment for w in workspaces]
-    loader = jinja2.PackageLoader("trtlab.views", ".")
+    loader = jinja2.PackageLoader("trtlab.views.pages", ".")
     page = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.j2")
     return page.render(
         title=title,

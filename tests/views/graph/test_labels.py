@@ -3,7 +3,7 @@
 import pytest
 
 from trtlab.model.types import Node
-from trtlab.views.labels import (
+from trtlab.views.graph.labels import (
     data_format,
     group_title,
     layer_title,

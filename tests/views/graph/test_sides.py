@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.graph import crossings, dot_lines, lines_of, network
 from tests.drawing import drawn, tower
-from trtlab.views.sides import arrange
+from trtlab.views.graph.sides import arrange
 
 
 def test_boxes_stand_in_the_same_order_on_both_sides():

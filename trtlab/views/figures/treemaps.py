@@ -25,9 +25,9 @@ from trtlab.analysis.shares import (
     share,
 )
 from trtlab.record import Family, Fusion
-from trtlab.views.colour_by import share_text, time_reason
-from trtlab.views.hovers import MEASURES, amount_line, layer_hover, plain
-from trtlab.views.labels import layer_title, short_operator
+from trtlab.views.figures.hovers import MEASURES, amount_line, layer_hover, plain
+from trtlab.views.graph.colour_by import share_text, time_reason
+from trtlab.views.graph.labels import layer_title, short_operator
 from trtlab.views.sentences import counted, whole_text
 from trtlab.views.theme import FONT_PX, KINDS, TINT, TOKENS, Theme, mixed
 

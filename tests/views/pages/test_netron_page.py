@@ -17,7 +17,7 @@ import pytest
 
 from tests.model.nets import perceptron
 from trtlab.errors import SpecError, StoreError, UnsupportedError
-from trtlab.views.netron_page import netron_page
+from trtlab.views.pages.netron_page import netron_page
 
 HOSTILE = "</script></iframe><img src=x onerror=alert(1)>\"'&quot;{{ 7 * 7 }}"
 FILE = perceptron().SerializeToString()
@@ -112,7 +112,7 @@ def test_the_frame_holds_the_model_and_what_netron_loads_for_it():
 def test_none_of_netrons_python_runs():
     script = (
         "import sys\n"
-        "from trtlab.views.netron_page import netron_page\n"
+        "from trtlab.views.pages.netron_page import netron_page\n"
         "netron_page(b'', 'model')\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('netron', 'http', 'webbrowser')])"
     )

@@ -133,7 +133,7 @@ def netron_page(onnx: bytes, name: str, left_out: str = "", *, height: int = 600
         f"default-src 'none'; script-src 'sha256-{digest}' blob:; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-    loader = jinja2.PackageLoader("trtlab.views", ".")
+    loader = jinja2.PackageLoader("trtlab.views.pages", ".")
     pages = jinja2.Environment(loader=loader, autoescape=True)
     frame = pages.get_template("netron_frame.html.j2").render(
         policy=policy,

@@ -14,16 +14,16 @@ from trtlab.analysis.fusion.wiring import inputs_of
 from trtlab.model.types import Tensor
 from trtlab.record import TIME_WORDS, EngineLayer, Fusion, Group, LayerTensor
 from trtlab.units import N_A, text_from_bytes, text_from_ms, text_from_shape
-from trtlab.views.blocks import Rank, find_blocks
-from trtlab.views.boxes import Wire
-from trtlab.views.colour_by import (
+from trtlab.views.graph.blocks import Rank, find_blocks
+from trtlab.views.graph.boxes import Wire
+from trtlab.views.graph.colour_by import (
     colour_modes,
     precision_name,
     share_text,
     time_origin,
     time_reason,
 )
-from trtlab.views.labels import (
+from trtlab.views.graph.labels import (
     common_start,
     data_format,
     group_title,
@@ -34,7 +34,7 @@ from trtlab.views.labels import (
     short_operator,
     title_inside,
 )
-from trtlab.views.sides import Side, Sides, arrange
+from trtlab.views.graph.sides import Side, Sides, arrange
 
 FOLDED_FROM = 60
 """Boxes above which blocks are drawn as bars at first."""

@@ -8,8 +8,8 @@ from typing import get_args
 from trtlab.analysis.shares import Amounts, Measure, amounts
 from trtlab.model.printing import printable
 from trtlab.record import Fusion
-from trtlab.views.colour_by import precision_name, share_text, time_reason
-from trtlab.views.labels import data_format, middle_cut
+from trtlab.views.graph.colour_by import precision_name, share_text, time_reason
+from trtlab.views.graph.labels import data_format, middle_cut
 from trtlab.views.sentences import (
     NOT_SAID,
     amount_text,

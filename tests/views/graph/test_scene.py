@@ -10,8 +10,8 @@ import pytest
 from tests import making
 from tests.drawing import drawn, residual, tower
 from trtlab.record import Edge, EngineLayer, Group
-from trtlab.views.colour_by import share_text
-from trtlab.views.scene import FOLDED_FROM, scene
+from trtlab.views.graph.colour_by import share_text
+from trtlab.views.graph.scene import FOLDED_FROM, scene
 
 NASTY = "</script><img/src=x/onerror=alert(1)>\x1b[2J\u202e'\"" + "x" * 10_000
 

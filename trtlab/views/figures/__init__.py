@@ -1,0 +1,6 @@
+"""Records → plotly figures; the only place that knows plotly."""
+
+from trtlab.views.figures.charts import Quantity as Quantity
+from trtlab.views.figures.charts import figure as figure
+from trtlab.views.figures.charts import gap_share as gap_share
+from trtlab.views.figures.charts import plotly_js as plotly_js

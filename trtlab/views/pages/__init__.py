@@ -1,0 +1,1 @@
+"""Whole HTML files that need no network."""
