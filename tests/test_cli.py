@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from trtlab.cli import main
 from trtlab.codec import Int64Array, to_json
-from trtlab.commands import Answer
+from trtlab.commands.answer import Answer
 from trtlab.environment import gpu_state
 from trtlab.errors import StoreError
 from trtlab.record import Plan
@@ -379,8 +379,8 @@ def test_a_file_that_cannot_be_written_after_all_loses_no_answer(tmp_path, monke
 
     monkeypatch.setattr("trtlab.store.write_record", full)
     monkeypatch.setattr("trtlab.views.pages.report.report", full)
-    monkeypatch.setattr("trtlab.commands.DEMO_MODELS", ("zoo:digits",))
-    monkeypatch.setattr("trtlab.commands.DEMO_BATCHES", (1,))
+    monkeypatch.setattr("trtlab.commands.machine.DEMO_MODELS", ("zoo:digits",))
+    monkeypatch.setattr("trtlab.commands.machine.DEMO_BATCHES", (1,))
     for arguments in (["bench", "zoo:digits", "--quick"], ["sweep", "zoo:digits"], ["demo"]):
         assert main([*arguments, "-o", str(tmp_path / "answer")]) == 1
         out, err = capsys.readouterr()
@@ -426,7 +426,7 @@ def test_closed_streams_change_no_exit_code(closed):
 def test_json_is_printable_ascii_and_keeps_its_numbers(capsys, monkeypatch):
     text = '\x9b31m \x7f \u202e é 𝄞 \\ " \n'
     data = {"name": text, text: [1e-7, 0.1, 1e22, 2**63, -0.0, None, True]}
-    monkeypatch.setattr("trtlab.commands._models", lambda _options: Answer(data, text))
+    monkeypatch.setattr("trtlab.commands.parser.run_models", lambda _options: Answer(data, text))
     assert main(["models", "--json"]) == 0
     out, _ = capsys.readouterr()
     assert out.endswith("\n")
@@ -459,7 +459,7 @@ def test_ctrl_c_while_it_starts_leaves_no_traceback(monkeypatch, capsys):
     def stop():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trtlab.commands.parser", stop)
+    monkeypatch.setattr("trtlab.commands.parser.parser", stop)
     assert main(["models"]) == 130
     assert capsys.readouterr().err == "Stopped. What was finished is in the store.\n"
 
@@ -523,8 +523,8 @@ def test_ctrl_c_keeps_finished_points_and_ends_with_130(tmp_path):
 
 
 def test_the_demo_writes_one_offline_page(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("trtlab.commands.DEMO_MODELS", ("zoo:digits",))
-    monkeypatch.setattr("trtlab.commands.DEMO_BATCHES", (1, 2))
+    monkeypatch.setattr("trtlab.commands.machine.DEMO_MODELS", ("zoo:digits",))
+    monkeypatch.setattr("trtlab.commands.machine.DEMO_BATCHES", (1, 2))
     page = tmp_path / "demo.html"
     assert main(["demo", "-o", str(page)]) == 0
     text = page.read_text()
@@ -833,3 +833,34 @@ def test_import_and_export_refuse_what_does_not_fit(capsys, tmp_path):
         assert main(arguments) == 2
         assert words in capsys.readouterr().err
     assert not Path(out).exists()
+
+
+def test_fusion_shows_explains_and_draws(capsys, tmp_path):
+    page = tmp_path / "page.html"
+    settings = ("zoo:digits", "--backend", "onnxruntime", "--optimization-level", "extended")
+    code, found = answer(capsys, "fusion", *settings, "-o", str(page))
+    assert code == 0
+    assert found["summary"]["unexplained_share"] == 0
+    assert len(found["nodes"]) == 37
+    assert {node["state"] for node in found["nodes"]} == {"in layer"}
+    assert {"name", "type", "family", "saved_bytes"} <= set(found["layers"][0])
+    assert page.read_text().startswith("<!doctype html>")
+    assert main(["fusion", *settings, "--explain", "/Flatten"]) == 0
+    assert capsys.readouterr().out.startswith("/Flatten (Flatten)")
+    assert main(["fusion", *settings, "--explain", "nothing"]) == 2
+    assert "no node and no layer 'nothing'" in capsys.readouterr().err
+    assert main(["fusion", *settings, "--time", "--layers"]) == 0
+    assert "ONNX nodes" in capsys.readouterr().out
+
+
+def test_fusion_of_a_plan_and_of_files(capsys, shared_data):
+    _, built = answer(capsys, "build", "zoo:digits", "--backend", "onnxruntime")
+    code, found = answer(capsys, "fusion", built["id"])
+    assert (code, found["graph_source"]) == (0, "model")
+    folder = str(shared_data / "engines" / "pytorch_resnet_A100_fp16")
+    code, found = answer(capsys, "fusion", folder)
+    assert (code, found["graph_source"], found["time_kind"]) == (0, "names", "gpu")
+    assert sum(layer["time_share"] for layer in found["layers"]) == pytest.approx(1)
+    _, measured = answer(capsys, "bench", "zoo:digits", "--quick")
+    assert main(["fusion", measured["id"]]) == 2
+    assert "is a measurement, not a plan" in capsys.readouterr().err

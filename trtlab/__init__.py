@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trtlab.verbs.build import build as build
     from trtlab.verbs.compare import compare as compare
     from trtlab.verbs.doctor import doctor as doctor
+    from trtlab.verbs.export import export as export
     from trtlab.verbs.fusion import fusion as fusion
     from trtlab.verbs.inspect import inspect as inspect
     from trtlab.verbs.load import load as load
@@ -36,6 +37,7 @@ _PUBLIC = {
     "build": "trtlab.verbs.build",
     "compare": "trtlab.verbs.compare",
     "doctor": "trtlab.verbs.doctor",
+    "export": "trtlab.verbs.export",
     "figure": "trtlab.views.figures",
     "fusion": "trtlab.verbs.fusion",
     "graph": "trtlab.views.widgets.graph_view",

@@ -15,14 +15,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trtlab.commands import Answer
+    from trtlab.commands.answer import Answer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
         _prepare_streams()
-        from trtlab.commands import parser
+        from trtlab.commands.parser import parser
 
         options = parser().parse_args(arguments)
         answer: Answer = options.run(options)

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-NEED_TENSORRT_RTX = ("02_build_an_engine", "06_workspace")
+NEED_TENSORRT_RTX = (
+    "02_build_an_engine",
+    "03_fusion",
+    "04_time_per_layer",
+    "06_workspace",
+)
 NOTEBOOKS = sorted((Path(__file__).parent.parent.parent / "notebooks").glob("*.ipynb"))
 
 

@@ -49,7 +49,8 @@ class Boxes:
     """All boxes of a fusion in the graph's order, and the wires of both sides.
 
     Attributes:
-        of_node: For each node the box that holds it; None for constants, which are not drawn.
+        of_node: For each node the box that holds it; None for what is not drawn: constants, and
+            what has no tensor at all (a layer that only keeps order).
         of_layer: For each layer its box; None where it stands ``before`` or ``after`` one.
     """
 
@@ -81,7 +82,8 @@ def _add_nodes(fusion: Fusion, made: Boxes) -> None:
     homes = _homes(fusion)
     for number, node in enumerate(fusion.graph.nodes):
         layer = homes.get(node.name)
-        if layer is None and node.op == "Constant" and not node.domain:
+        constant = node.op == "Constant" and not node.domain
+        if layer is None and (constant or not (node.inputs or node.outputs)):
             continue
         box = None if layer is None else made.of_layer[layer]
         if box is None:

@@ -52,7 +52,7 @@ def time_origin(fusion: Fusion) -> str:
 
 def time_reason(fusion: Fusion) -> str:
     """Why there are no layer times."""
-    return "n/a: built, not run" if fusion.runs == 0 else "n/a: not in the profile"
+    return "n/a: built, not run" if fusion.time_kind is None else "n/a: not in the profile"
 
 
 def _kinds(fusion: Fusion) -> dict[str, Any]:

@@ -15,6 +15,9 @@ _SHORTER = (("Normalization", "Norm"), ("AveragePool", "AvgPool"))
 _MYELIN = re.compile(r"(?P<name>.*?)_myl\d+_(?P<number>\d+)", re.DOTALL)
 _OPERATOR_END = re.compile(r"[A-Z][A-Za-z]*(?:_\d+)?")
 _LAYOUT = re.compile(r"\(([^)]{1,12})\)")
+_CHANNEL_MAJOR = re.compile(r"Channel major (?:\w+ format)(?: where channel % (?P<of>\d+) == 0)?")
+_WIDE = re.compile(r"(?P<count>Two|Four|Sixteen|Thirty-two) wide channel vectorized row major\b")
+_COUNTS = {"Two": 2, "Four": 4, "Sixteen": 16, "Thirty-two": 32}
 
 
 def middle_cut(text: str, longest: int = LONGEST) -> str:
@@ -93,8 +96,19 @@ def layer_title(name: str) -> str:
 
 
 def data_format(words: str | None) -> str:
-    """A memory layout in one word where the builder has one: ``NHWC``."""
+    """A memory layout in one word where there is one: ``NHWC``, ``CHW32``.
+
+    TensorRT 8 describes its ``TensorFormat`` in words; of these the name is returned.
+    """
     if not words:
         return ""
     found = _LAYOUT.search(words)
-    return found[1] if found else middle_cut(words, 20)
+    if found:
+        return found[1]
+    if words.startswith("Row major linear"):
+        return "linear"
+    if wide := _WIDE.match(words):
+        return f"CHW{_COUNTS[wide['count']]}"
+    if major := _CHANNEL_MAJOR.fullmatch(words):
+        return f"HWC{major['of'] or ''}"
+    return middle_cut(words, 20)

@@ -12,7 +12,7 @@ from typing import Any
 
 from trtlab.analysis.fusion.wiring import inputs_of
 from trtlab.model.types import Tensor
-from trtlab.record import TIME_WORDS, EngineLayer, Fusion, Group, LayerTensor
+from trtlab.record import TIME_WORDS, EngineLayer, Fate, Fusion, Group, LayerTensor
 from trtlab.units import N_A, text_from_bytes, text_from_ms, text_from_shape
 from trtlab.views.graph.blocks import Rank, find_blocks
 from trtlab.views.graph.boxes import Wire
@@ -47,7 +47,7 @@ GAP_PX = (24.0, 52.0)
 """Between ranks, at least and at most: more where lines go far sideways."""
 
 _OF_BOX = "rank top height join layer nodes title border left right before after"
-_OF_NODE = "name op label sub box place layers state rule because text reads writes"
+_OF_NODE = "name op label sub box place layers state word rule because text reads writes"
 _OF_LAYER = "name copy tag title lines nodes patterns text facts"
 
 Columns = dict[str, list[Any]]
@@ -62,6 +62,7 @@ def scene(fusion: Fusion) -> dict[str, Any]:
     return {
         "title": middle_cut(f"{fusion.model.name} ({fusion.model.recipe})", 120),
         "maker": f"{fusion.backend} for {fusion.target}",
+        "sides": ["node", "layer"],
         "graph": fusion.graph_source,
         "recorded": fusion.source == "recorded",
         "summary": [list(row) for row in fusion.rows()],
@@ -70,7 +71,7 @@ def scene(fusion: Fusion) -> dict[str, Any]:
         "ranks": _ranks(sides),
         "boxes": _boxes(fusion, sides),
         "nodes": _nodes(fusion, sides),
-        "layers": _layers(fusion),
+        "layers": layer_columns(fusion),
         "tensors": _tensors(fusion),
         "wires": [_wires(sides.before), _wires(sides.after)],
         "blocks": _blocks(fusion, sides) if size > BLOCKS_FROM else [],
@@ -175,6 +176,7 @@ def _nodes(fusion: Fusion, sides: Sides) -> Columns:
                 "place": None if place is None else [round(value) for value in place],
                 "layers": layers.get(node.name) or list(fate.layers if fate else ()),
                 "state": fate.state if fate else "unexplained",
+                "word": _fate_word(fate),
                 "rule": fate.rule if fate else "none",
                 "because": middle_cut(fate.because, _LONGEST_TEXT) if fate else "",
                 "text": middle_cut(fusion.explanations.get(node.name, ""), _LONGEST_TEXT),
@@ -183,6 +185,17 @@ def _nodes(fusion: Fusion, sides: Sides) -> Columns:
             }
         )
     return _columns(rows, _OF_NODE)
+
+
+def _fate_word(fate: Fate | None) -> str:
+    """What the box of a node in no layer says: mostly its state."""
+    if fate is None:
+        return "unexplained"
+    if fate.rule == "written in place":
+        return "in place"
+    if fate.rule == "same as another":
+        return "same as another"
+    return fate.state
 
 
 def _or_none(box: int | None) -> int:
@@ -209,7 +222,8 @@ def _tensor_text(tensor: Tensor | LayerTensor | None) -> str:
     return middle_cut(f"{text_from_shape(tensor.shape)} {tensor.dtype or ''}".rstrip(), 120)
 
 
-def _layers(fusion: Fusion) -> Columns:
+def layer_columns(fusion: Fusion) -> Columns:
+    """What is said of every layer: its texts, and rows of label, text and provenance."""
     streams = len({layer.stream for layer in fusion.layers} - {None})
     flops = sum(group.flops or 0 for group in fusion.groups)
     place = {node.name: number for number, node in enumerate(fusion.graph.nodes)}
@@ -262,7 +276,7 @@ def _facts(fusion: Fusion, layer: EngineLayer, group: Group, flops: int) -> list
         ["Shapes", f"{_shapes(layer.inputs)} → {_shapes(layer.outputs)}", ""],
     ]
     if group.unwritten:
-        rows.append(["Not written", _listed(group.unwritten, longest=40), ""])
+        rows.append(["Not written", listed(group.unwritten, longest=40), ""])
     if group.nodes:
         at = ", ".join(f"{name} = {size}" for name, size in fusion.sizes.items())
         at = f" at {at}" if at else ""
@@ -296,10 +310,11 @@ def _time_fact(fusion: Fusion, group: Group) -> list[str]:
 
 
 def _shapes(tensors: Sequence[LayerTensor]) -> str:
-    return _listed([_tensor_text(t) or "?" for t in tensors if not t.is_constant]) or N_A
+    return listed([_tensor_text(t) or "?" for t in tensors if not t.is_constant]) or N_A
 
 
-def _listed(names: Sequence[str], *, most: int = 4, longest: int = 80) -> str:
+def listed(names: Sequence[str], *, most: int = 4, longest: int = 80) -> str:
+    """The first names, cut where they are long, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(middle_cut(name, longest) for name in names[:most]) + more
 

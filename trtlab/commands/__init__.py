@@ -1,0 +1,1 @@
+"""The commands: read options, call a verb, say the result as data and as text."""
