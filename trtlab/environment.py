@@ -200,9 +200,10 @@ def differences(a: Environment, b: Environment) -> list[str]:
     Load and time do not count here: they belong to each run's own caveats.
     """
     found = []
-    if a.machine is None or a.machine != b.machine:  # two unknown ones are not the same one
-        names = (e.gpu or e.cpu or "not known" for e in (a, b))
-        found.append(f"machine ({', '.join(names)})")
+    if a.machine is None or b.machine is None:
+        found.append("machine (not known whether it is one)")
+    elif a.machine != b.machine:
+        found.append(f"machine ({a.gpu or a.cpu}, {b.gpu or b.cpu})")
     elif a.cores != b.cores:
         found.append(f"usable cores ({a.cores}, {b.cores})")
     if a.gpu != b.gpu or a.driver != b.driver:

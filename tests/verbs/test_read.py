@@ -622,7 +622,7 @@ def test_a_plan_that_names_plugin_libraries_is_not_kept(found):
 
 def test_unknown_machines_are_not_the_same_machine(found):
     environment = found.plan.environment
-    assert differences(environment, environment) == ["machine (not known, not known)"]
+    assert differences(environment, environment) == ["machine (not known whether it is one)"]
     assert "machine" in differences(making.environment(), Environment(gpu="A100"))[0]
     comparison = trtlab.compare(found.measurement, found.measurement)
     assert "different-conditions" in [c.kind for c in comparison.caveats]
