@@ -101,6 +101,22 @@ def residual(**parts):
     )  # fmt: skip
 
 
+def apart(**parts):
+    """The nodes of ``residual`` by another builder, which does not fuse the first two."""
+    return drawn(
+        [
+            ("c1", "Conv", "x"), ("r1", "Relu", "c1"),
+            ("c2", "Conv", "r1"), ("add", "Add", "c2 r1"), ("r2", "Relu", "add"),
+            ("fc", "Gemm", "r2"),
+        ],
+        [
+            ("conv", "Conv", "c1"), ("relu", "Relu", "r1"), ("second", "fusion", "c2 add r2"),
+            ("fc_layer", "Gemm", "fc"),
+        ],
+        **parts,
+    )  # fmt: skip
+
+
 def tower(blocks, *, prefix="block"):
     """As many blocks of two branches as asked for, each of three groups of two nodes."""
     nodes, layers, last = [], [], "x"

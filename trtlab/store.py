@@ -438,12 +438,36 @@ def write_record(record: Record, path: Path) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
+    write_file(path, _enveloped(record, ""), "The record")
+
+
+def write_file(path: Path, content: bytes, what: str) -> None:
+    """Write a file outside the store, whole or not at all.
+
+    Args:
+        path: Where to.
+        content: What is in it.
+        what: What it is, for the message: ``The report``.
+
+    Raises:
+        StoreError: it cannot be written there.
+    """
+    handle, name = -1, ""
     try:
-        path.write_bytes(_enveloped(record, ""))
+        if path.exists() and not path.is_file():  # a device or a pipe must stay what it is
+            path.write_bytes(content)
+            return
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".trtlab-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except OSError as error:
+        if handle != -1:
+            Path(name).unlink(missing_ok=True)
         raise StoreError(
-            f"The record was not written to {path}: {error.strerror}.",
-            hint="Choose another place; the store has the record.",
+            f"{what} was not written to {path}: {error.strerror}.",
+            hint="Choose another place; what was measured or built is in the store.",
         ) from error
 
 

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.drawing import drawn, residual, tower
+from tests.drawing import apart, drawn, residual, tower
 from trtlab.views.pages.fusion_page import fusion_page
 
 pytestmark = pytest.mark.browser
@@ -90,9 +90,9 @@ def offline(page, tmp_path):
     page.on("request", lambda request: asked.append(request.url))
     page.set_default_timeout(20_000)
 
-    def opened(fusion, **settings):
+    def opened(*fusions, **settings):
         path = tmp_path / "fusion.html"
-        path.write_text(fusion_page(fusion, **settings), encoding="utf-8")
+        path.write_text(fusion_page(*fusions, **settings), encoding="utf-8")
         page.goto(path.as_uri())
         return ready(page).first
 
@@ -148,6 +148,25 @@ def test_hostile_names_are_text(offline, artifact):
     assert view.locator("img").count() == 0
     assert view.evaluate("root => root.scrollWidth <= root.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_two_engines_are_selected_and_searched_by_sets(offline, artifact):
+    view = offline(residual(), apart())
+    page = view.page
+    expect(view.get_by_text("A: 3 layers by", exact=False)).to_be_visible()
+    click_first_layer(view)
+    chosen = view.get_by_role("heading", level=3).first
+    expect(chosen).to_have_text("S1: 1 layer in A, 2 in B")
+    expect(view.locator("[aria-live]")).to_contain_text("in B, in set S1: together in A")
+    page.keyboard.press("Enter")
+    expect(view.locator("[aria-live]")).to_contain_text("Layer first in A, in set S1")
+    artifact(page, "graph-page-pair")
+    view.get_by_role("searchbox").fill("relu")
+    expect(view.get_by_role("status")).to_have_text("1 hit")
+    view.get_by_role("button", name="The same as a table").click()
+    expect(view.get_by_role("row")).to_have_count(4)
+    view.get_by_role("button", name="S3").click()
+    expect(chosen).to_have_text("S3: 1 layer in A, 1 in B")
 
 
 def test_nothing_to_draw_and_cycles_are_no_errors(offline):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtlab.commands.answer import Answer, error_of, text_of, writable
 from trtlab.commands.options import build_settings, built_plan, model_of, record_of, shapes_of
-from trtlab.errors import SpecError, StoreError
+from trtlab.errors import SpecError
 from trtlab.terminal import progress_line
 
 if TYPE_CHECKING:
@@ -114,15 +114,10 @@ def _fused(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 
 
 def _write_page(found: Fusion, target: Path) -> None:
+    from trtlab.store import write_file
     from trtlab.views.pages.fusion_page import fusion_page
 
-    try:
-        target.write_text(fusion_page(found), encoding="utf-8")
-    except OSError as error:
-        raise StoreError(
-            f"The page was not written to {target}: {error.strerror}.",
-            hint="Choose another place.",
-        ) from error
+    write_file(target, fusion_page(found).encode(), "The page")
 
 
 def _fusion_data(found: Fusion) -> dict[str, Any]:

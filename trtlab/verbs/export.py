@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trtlab.errors import SpecError, StoreError
+from trtlab.errors import SpecError
 from trtlab.formats.engine_inspector import layers_json
 from trtlab.formats.trtexec_profile import profile_json
 from trtlab.formats.trtexec_times import times_json
+from trtlab.store import write_file
 
 FORMS = ("layers", "profile", "times")
 """What trtexec exports: ``--exportLayerInfo``, ``--exportProfile``, ``--exportTimes``."""
@@ -35,7 +36,7 @@ def export(record: Any, path: str | os.PathLike[str], *, form: str | None = None
 
     Raises:
         SpecError: the record is of another kind, or the form of another record.
-        RecordError: the record lacks what the form needs.
+        UnsupportedError: the form cannot hold it, as times of a CPU.
         StoreError: the file cannot be written.
     """
     kind = getattr(record, "kind", type(record).__name__)
@@ -45,12 +46,6 @@ def export(record: Any, path: str | os.PathLike[str], *, form: str | None = None
             f"A {kind} cannot be exported{f' as {form}' if form else ''}.",
             hint="A plan is exported as layers, layer times as profile, a measurement as times.",
         )
-    content = write(record)
     target = Path(path)
-    try:
-        target.write_bytes(content)
-    except OSError as error:
-        raise StoreError(
-            f"{target} was not written: {error.strerror}.", hint="Choose another place."
-        ) from error
+    write_file(target, write(record), "The export")
     return target

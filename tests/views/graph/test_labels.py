@@ -88,3 +88,20 @@ def test_layers_are_called_without_the_builders_marks(name, title):
 def test_formats_in_one_word():
     assert data_format("(NHWC) Channel major format") == "NHWC"
     assert data_format(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("Row major linear FP32", "linear"),
+        ("Row major linear FP16 format", "linear"),
+        ("Two wide channel vectorized row major FP16 format", "CHW2"),
+        ("Four wide channel vectorized row major Int8 format", "CHW4"),
+        ("Thirty-two wide channel vectorized row major Int8 format", "CHW32"),
+        ("Channel major FP32 format", "HWC"),
+        ("Channel major FP16 format where channel % 8 == 0", "HWC8"),
+        ("Channel major FP16 format where channel % 8 == 0 or more", "Channel ma…0 or more"),
+    ],
+)
+def test_formats_that_are_told_in_words_have_their_names(words, name):
+    assert data_format(words) == name

@@ -27,8 +27,8 @@ from trtlab.record import (
 )
 from trtlab.units import N_A
 from trtlab.views.graph.colour_by import colour_modes, precision_name, time_origin, time_reason
-from trtlab.views.graph.labels import layer_title, middle_cut
-from trtlab.views.graph.scene import layer_columns, listed, scene
+from trtlab.views.graph.labels import middle_cut
+from trtlab.views.graph.scene import layer_columns, listed, plural, scene
 
 _LONGEST_LIST = 400
 _SENTENCES: Mapping[MatchKind, str] = {
@@ -74,7 +74,6 @@ def pair_scene(a: Fusion, b: Fusion) -> dict[str, Any]:
         "label": side_a["title"],
         "sub": [middle_cut(layer.type, 24) for layer in a.layers],
         "state": [_word(match) for match in of_a],
-        "word": [_word(match) for match in of_a],
         "set": [set_of_a[n] for n in range(len(a.layers))],
         "facts": side_a["facts"],
     }
@@ -92,10 +91,10 @@ def pair_scene(a: Fusion, b: Fusion) -> dict[str, Any]:
         "recorded": "recorded" in (a.source, b.source),
         "summary": [["engines", ""], *(list(row) for row in compared.rows())],
         "sides": ["A", "B"],
-        "heads": [
-            f"A: {len(a.layers)} layers of {compared.a}",
-            f"B: {len(b.layers)} layers of {compared.b}{without}",
-        ],
+        "panes": ["A", "Both", "B"],
+        "search": "layer or type",
+        "heads": [f"A: {_layers_text(a, b)}", f"B: {_layers_text(b, a)}"],
+        "note": _note(compared, undrawn=made["nodes"]["box"].count(-1)),
         "sets": [_set(a, b, match) for match in compared.matches],
         "modes": _modes(a, b, compared),
     }
@@ -109,6 +108,20 @@ def pair_title(a: Fusion, b: Fusion) -> str:
     return f"{middle_cut(a.model.name)}: {' against '.join(both)}"
 
 
+def _layers_text(fusion: Fusion, other: Fusion) -> str:
+    """How many layers of what: of another model than the other side's, or by whom."""
+    one_model = fusion.model.name == other.model.name
+    what = f"by {fusion.backend}" if one_model else f"of {middle_cut(fusion.model.name)}"
+    return f"{plural(len(fusion.layers), 'layer')} {what} for {fusion.target}"
+
+
+def _note(compared: EngineComparison, undrawn: int) -> str:
+    notes = ["aligned without a graph"] if compared.aligned == "without a graph" else []
+    if undrawn:
+        notes.append(f"not drawn in A: {plural(undrawn, 'layer')} without tensors")
+    return "; ".join(notes)
+
+
 def unique_names(layers: Iterable[EngineLayer]) -> list[str]:
     """Names of layers; the second of a name ends in ``#2``."""
     seen: Counter[str] = Counter()
@@ -120,9 +133,7 @@ def unique_names(layers: Iterable[EngineLayer]) -> list[str]:
     return names
 
 
-def _paired(
-    a: Fusion, b: Fusion, compared: EngineComparison, names: Sequence[str]
-) -> Fusion:
+def _paired(a: Fusion, b: Fusion, compared: EngineComparison, names: Sequence[str]) -> Fusion:
     """Return B as what A's layers became: only places and wires are taken from it."""
     groups = list(b.groups)
     homes: dict[int, int] = {}
@@ -193,20 +204,17 @@ def _word(match: Match) -> str:
 
 def _set(a: Fusion, b: Fusion, match: Match) -> dict[str, Any]:
     """What the card and the table say of a set."""
-    precision = " → ".join(
-        " + ".join(precision_name(p) for p in side)
-        for side in dict.fromkeys((match.precision_a, match.precision_b))
-        if side
-    )
+    precision = _precision(match)
     time, origin = _time(a, b, match)
-    facts = []
-    for label, nodes in (
-        ("ONNX nodes", match.nodes),
-        ("Only in A", match.only_a),
-        ("Only in B", match.only_b),
-    ):
-        if nodes:
-            facts.append([label, f"{len(nodes)}: {listed(list(nodes), longest=60)}", ""])
+    held = {"ONNX nodes": match.nodes, "Only in A": match.only_a, "Only in B": match.only_b}
+    facts = [
+        [label, f"{len(names)}: {listed(list(names), longest=60)}", ""]
+        for label, names in held.items()
+        if names
+    ]
+    nodes = (*match.nodes, *match.only_a, *match.only_b)
+    names_a = [a.layers[n].name for n in match.layers_a]
+    names_b = [b.layers[n].name for n in match.layers_b]
     if precision:
         facts.append(["Precision", precision, "builder"])
     facts.append(["Time A → B", time, origin])
@@ -218,23 +226,35 @@ def _set(a: Fusion, b: Fusion, match: Match) -> dict[str, Any]:
         "text": _SENTENCES[match.kind],
         "nodes": list(match.layers_a),
         "layers": list(match.layers_b),
-        "names": middle_cut(", ".join((*match.nodes, *match.only_a, *match.only_b)), _LONGEST_LIST),
+        "row": [
+            *(middle_cut(", ".join(names), _LONGEST_LIST) for names in (nodes, names_a, names_b)),
+            precision,
+            time,
+        ],
         "precision": precision,
         "changed": int(match.precision_changed),
-        "time": time,
         "facts": facts,
     }
+
+
+def _precision(match: Match) -> str:
+    """``FP32 → FP16``, or one type where both have it, or which side alone tells its own."""
+    one, other = (
+        " + ".join(precision_name(p) for p in side)
+        for side in (match.precision_a, match.precision_b)
+    )
+    if match.precision_changed:
+        return f"{one} → {other}"
+    if one and other:
+        return one
+    return f"{one} in A" if one else f"{other} in B" if other else ""
 
 
 def _time(a: Fusion, b: Fusion, match: Match) -> tuple[str, str]:
     """The times of a set and their provenance, or why there are none."""
     if match.time.a_ms is None and match.time.b_ms is None:
         return (time_reason(b) if a.time_kind else time_reason(a)), ""
-    return match.time.text(), _origin(a, b)
-
-
-def _origin(a: Fusion, b: Fusion) -> str:
-    return time_origin(a if b.source == "here" else b)
+    return match.time.text(), time_origin(a if b.source == "here" else b)
 
 
 def _modes(a: Fusion, b: Fusion, compared: EngineComparison) -> list[dict[str, Any]]:

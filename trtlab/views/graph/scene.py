@@ -45,6 +45,8 @@ NOTES_UNTIL = 40
 _LONGEST_TEXT = 1_000
 GAP_PX = (24.0, 52.0)
 """Between ranks, at least and at most: more where lines go far sideways."""
+_RULE_WORDS = {"written in place": "in place", "same as another": "same as another"}
+"""Nodes by whose rule more is known than that they were removed."""
 
 _OF_BOX = "rank top height join layer nodes title border left right before after"
 _OF_NODE = "name op label sub box place layers state word rule because text reads writes"
@@ -63,7 +65,9 @@ def scene(fusion: Fusion) -> dict[str, Any]:
         "title": middle_cut(f"{fusion.model.name} ({fusion.model.recipe})", 120),
         "maker": f"{fusion.backend} for {fusion.target}",
         "sides": ["node", "layer"],
-        "graph": fusion.graph_source,
+        "panes": ["Before", "Both", "After"],
+        "heads": _heads(fusion),
+        "search": "node, op or layer",
         "recorded": fusion.source == "recorded",
         "summary": [list(row) for row in fusion.rows()],
         "folded": size > FOLDED_FROM,
@@ -77,6 +81,19 @@ def scene(fusion: Fusion) -> dict[str, Any]:
         "blocks": _blocks(fusion, sides) if size > BLOCKS_FROM else [],
         "modes": colour_modes(fusion),
     }
+
+
+def _heads(fusion: Fusion) -> list[str]:
+    rebuilt = " (rebuilt from the layers' names)" if fusion.graph_source == "names" else ""
+    return [
+        f"Before: {plural(len(fusion.graph.nodes), 'ONNX node')}{rebuilt}",
+        f"After: {plural(len(fusion.layers), 'engine layer')}",
+    ]
+
+
+def plural(count: int, word: str) -> str:
+    """``1 layer``, ``1,200 layers``."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _columns(rows: list[dict[str, Any]], names: str) -> Columns:
@@ -191,11 +208,7 @@ def _fate_word(fate: Fate | None) -> str:
     """What the box of a node in no layer says: mostly its state."""
     if fate is None:
         return "unexplained"
-    if fate.rule == "written in place":
-        return "in place"
-    if fate.rule == "same as another":
-        return "same as another"
-    return fate.state
+    return _RULE_WORDS.get(fate.rule, fate.state)
 
 
 def _or_none(box: int | None) -> int:

@@ -6,27 +6,30 @@ import json
 from typing import Any
 
 from trtlab.record import Fusion
+from trtlab.views.graph.pair import pair_scene
 from trtlab.views.graph.scene import scene
 from trtlab.views.theme import Theme, graph_palette
 from trtlab.views.widgets.graph_view import MODULE
 
 
-def fusion_page(fusion: Fusion, *, theme: Theme = "light") -> str:
+def fusion_page(fusion: Fusion, other: Fusion | None = None, *, theme: Theme = "light") -> str:
     """Return the text of an HTML file that shows a fusion as ``graph`` does.
 
     Args:
         fusion: Which nodes became which layers.
+        other: That of another engine, to be compared with.
         theme: The theme that the page begins with; a button on it changes it.
     """
     import jinja2
 
+    drawn = scene(fusion) if other is None else pair_scene(fusion, other)
     loader = jinja2.PackageLoader("trtlab.views.pages", ".")
     page = jinja2.Environment(loader=loader, autoescape=True).get_template("fusion.html.j2")
     return page.render(
-        title=f"{fusion.model.name}: fusion",
+        title=f"{fusion.model.name}: fusion" if other is None else drawn["title"],
         theme=theme,
         module=MODULE,
-        scene=_inside_html(scene(fusion)),
+        scene=_inside_html(drawn),
         palette=_inside_html(graph_palette()),
     )
 

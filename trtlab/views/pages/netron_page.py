@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trtlab.errors import SpecError, StoreError, UnsupportedError
+from trtlab.errors import SpecError, UnsupportedError
+from trtlab.store import write_file
 from trtlab.units import text_from_file_size
 from trtlab.views.theme import FONT
 
@@ -100,13 +101,7 @@ class NetronPage:
             StoreError: the file cannot be written.
         """
         target = Path(path)
-        try:
-            target.write_text(self.html, encoding="utf-8")
-        except OSError as error:
-            raise StoreError(
-                f"The page was not written to {target}: {error.strerror}.",
-                hint="Choose another place.",
-            ) from error
+        write_file(target, self.html.encode(), "The page")
         return target
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trtlab import stats
-from trtlab.errors import SpecError, StoreError
+from trtlab.errors import SpecError
 from trtlab.record import (
     Environment,
     HostMemory,
@@ -23,6 +22,7 @@ from trtlab.record import (
     SweepResult,
     WorkspaceCurve,
 )
+from trtlab.store import write_file
 from trtlab.units import N_A, text_from_bytes
 from trtlab.views.figures import figure, gap_share, plotly_js
 from trtlab.views.sentences import (
@@ -71,20 +71,7 @@ def report(
         raise SpecError("There is nothing to report.", hint="Measure first.")
     html = _page(result, profiles, workspaces, title)
     target = Path(path)
-    handle = -1
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".report-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(html)
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except OSError as error:
-        if handle != -1:
-            Path(name).unlink(missing_ok=True)
-        raise StoreError(
-            f"The report was not written to {target}: {error.strerror}.",
-            hint="Choose another place with -o FILE.",
-        ) from error
+    write_file(target, html.encode(), "The report")
     return target
 
 

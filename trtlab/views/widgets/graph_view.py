@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import traitlets
 from trtlab.errors import SpecError
 from trtlab.model.printing import printable
 from trtlab.record import Fusion
+from trtlab.views.graph.pair import pair_scene
 from trtlab.views.graph.scene import scene
 from trtlab.views.theme import Theme, graph_palette
 
@@ -36,18 +36,27 @@ MODULE = _module()
 """A page that runs this has a function ``render``, which takes a model and an element."""
 
 
-def graph(fusion: Fusion, *, theme: Theme = "light", height: int = 640) -> GraphView:
-    """Return a widget with a graph and its engine side by side.
+def graph(
+    fusion: Fusion,
+    other: Fusion | None = None,
+    *,
+    theme: Theme = "light",
+    height: int = 640,
+) -> GraphView:
+    """Return a widget with a graph and its engine side by side, or with two engines.
 
     Args:
         fusion: Which nodes became which layers.
+        other: That of another engine: the layers of ``fusion`` are then A, on the left, and its
+            layers B, on the right, tagged by the sets that ``compare`` finds.
         theme: ``"light"`` or ``"dark"``; the kernel cannot see the host's theme.
         height: Height in pixels; the width is the place's.
 
     Raises:
         SpecError: ``theme`` or ``height`` is out of range.
+        MismatchError: the engines have too many layers to be aligned without a graph.
     """
-    return GraphView(fusion, theme=theme, height=height)
+    return GraphView(fusion, other, theme=theme, height=height)
 
 
 class GraphView(anywidget.AnyWidget):
@@ -57,10 +66,11 @@ class GraphView(anywidget.AnyWidget):
     is sent once. ``selected`` is ``"node:NAME"``, ``"layer:NAME"`` or ``""``: a node and a layer
     may have the same name, so the page always writes one of the two words. A bare name or a
     group's tag (``"G6"``) may be assigned and is completed; of layers with the same name the
-    second is ``"layer:NAME#2"``.
+    second is ``"layer:NAME#2"``. Of two engines the words are ``A`` and ``B``, the tags ``"S6"``.
 
     Args:
         fusion: Which nodes became which layers.
+        other: That of another engine, to be compared with.
         theme: ``"light"`` or ``"dark"``; the kernel cannot see the host's theme.
         height: Height in pixels; the width is the place's.
 
@@ -77,10 +87,17 @@ class GraphView(anywidget.AnyWidget):
     height = traitlets.Int(640).tag(sync=True)
     colour = traitlets.Unicode("kind").tag(sync=True)
 
-    def __init__(self, fusion: Fusion, *, theme: Theme = "light", height: int = 640) -> None:
-        self._of = fusion.model.name
-        self._keys = _keys(fusion)
-        drawn = scene(fusion)
+    def __init__(
+        self,
+        fusion: Fusion,
+        other: Fusion | None = None,
+        *,
+        theme: Theme = "light",
+        height: int = 640,
+    ) -> None:
+        drawn = scene(fusion) if other is None else pair_scene(fusion, other)
+        self._of = drawn["title"]
+        self._keys = _keys(drawn)
         self._modes = {mode["id"]: mode.get("reason") for mode in drawn["modes"]}
         text = json.dumps(drawn, allow_nan=False, separators=(",", ":"))
         super().__init__(_scene=text, _palette=graph_palette(), theme=theme, height=height)
@@ -91,7 +108,7 @@ class GraphView(anywidget.AnyWidget):
         if name and name not in self._keys:
             raise SpecError(
                 f"There is no node and no layer {printable(name[:200])!r} in {self._of}.",
-                hint="fuse.df lists the nodes, fuse.layer_df the layers.",
+                hint="The table of the view lists what there is.",
             )
         return self._keys[name] if name else ""
 
@@ -125,19 +142,23 @@ class GraphView(anywidget.AnyWidget):
         return colour
 
 
-def _keys(fusion: Fusion) -> dict[str, str]:
+def _keys(drawn: dict[str, Any]) -> dict[str, str]:
     """By everything that may be assigned to ``selected`` what it becomes."""
-    nodes = {f"node:{node.name}": node.name for node in fusion.graph.nodes}
-    layers: dict[str, tuple[str, str]] = {}
-    seen: Counter[str] = Counter()
-    for layer, group in zip(fusion.layers, fusion.groups, strict=True):
-        seen[layer.name] += 1
-        copy = f"#{seen[layer.name]}" if seen[layer.name] > 1 else ""
-        layers[f"layer:{layer.name}{copy}"] = layer.name, group.tag
-    keys = {key: key for key in (*nodes, *layers)}
-    for key, name in nodes.items():
-        keys.setdefault(name, key)
-    for key, names in layers.items():
-        for name in filter(None, names):
+    nodes, layers = drawn["nodes"], drawn["layers"]
+    left, right = drawn["sides"]
+    named: list[tuple[str, str]] = [(f"{left}:{name}", name) for name in nodes["name"]]
+    tagged: list[tuple[str, str]] = []
+    for name, copy, tag in zip(layers["name"], layers["copy"], layers["tag"], strict=True):
+        key = f"{right}:{name}#{copy}" if copy > 1 else f"{right}:{name}"
+        named.append((key, name))
+        tagged.append((key, tag))
+    for found in drawn.get("sets", ()):
+        if found["nodes"]:
+            tagged.append((f"{left}:{nodes['name'][found['nodes'][0]]}", found["tag"]))
+        elif found["layers"]:
+            tagged.append((tagged[found["layers"][0]][0], found["tag"]))
+    keys = {key: key for key, _ in named}
+    for key, name in (*named, *tagged):
+        if name:
             keys.setdefault(name, key)
     return keys

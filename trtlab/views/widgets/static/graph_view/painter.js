@@ -30,22 +30,24 @@ class Painter {
       const colour = this.classColour(mode, key, at);
       return [colour, blend(colour, palette.bg, palette.tint), colour];
     });
-    this.looks = this.scene.layers.name.map((_, layer) => {
-      if (styles) return styles[mode.classes.of[layer]] ?? this.bare;
-      const share = mode.shares[layer];
-      return share === null ? this.bare : [
-        blend(palette.heat, palette.line2, 0.15 + 0.85 * share),
-        blend(palette.heat, palette.bg, 0.03 + (palette.most - 0.03) * share),
-        blend(palette.heat, palette.line, share),
+    const look = (value) => {
+      if (styles) return styles[value] ?? this.bare;
+      return value === null ? this.bare : [
+        blend(palette.heat, palette.line2, 0.15 + 0.85 * value),
+        blend(palette.heat, palette.bg, 0.03 + (palette.most - 0.03) * value),
+        blend(palette.heat, palette.line, value),
       ];
-    });
+    };
+    this.looks = (styles ? mode.classes.of : mode.shares).map(look);
+    this.nodeLooks = mode.nodes?.map(look); // where the left side is an engine too
     this.mapped = null;
   }
 
   classColour(mode, key, at) {
     const { palette } = this;
     if (mode.id === "kind") {
-      return key === "unexplained" ? palette.warn : palette.kinds[key] ?? palette.kinds.removed;
+      if (key === "unexplained") return palette.warn;
+      return palette.kinds[mode.colours?.[key] ?? key] ?? palette.kinds.removed;
     }
     if (mode.id === "precision") return palette.precisions[key] ?? palette.t3;
     const row = Object.values(palette.precisions);
@@ -147,7 +149,7 @@ class Painter {
     if (seen.k >= 0.25) this.heads(side);
     if (seen.k < BOXES_FROM) {
       this.lines(side);
-      this.specks(spots, rows);
+      this.specks(side, rows);
     } else {
       for (const box of rows) this.box(side, box);
       this.lines(side);
@@ -159,12 +161,13 @@ class Painter {
     }
   }
 
-  specks(spots, rows) {
+  specks(side, rows) {
     const { boxes } = this.scene;
+    const spots = boxes[SIDES[side]];
     const byColour = new Map();
     for (const box of rows) {
       if (boxes.border[box] || boxes.join[box]) continue;
-      const [colour] = this.looks[boxes.layer[box]] ?? this.bare;
+      const [colour] = this.lookOf(side, boxes.layer[box], boxes.nodes[box]);
       if (!byColour.has(colour)) byColour.set(colour, []);
       byColour.get(colour).push(box);
     }
@@ -287,7 +290,7 @@ class Painter {
 
   box(side, box) {
     const { palette, seen } = this;
-    const { boxes, layers, nodes } = this.scene;
+    const { boxes, layers } = this.scene;
     const [middle, left, right] = boxes[SIDES[side]][box];
     const [x, y, width, height] = [middle - left, this.topOf(box), left + right, boxes.height[box]];
     if (boxes.join[box]) {
@@ -301,8 +304,12 @@ class Painter {
     const layer = boxes.layer[box];
     const held = boxes.nodes[box];
     if (layer < 0) return this.gone(held[0], x, y, width, height);
-    if (!held.length) return this.added(layer, x, y, width, height);
-    const [colour, fill] = this.looks[layer];
+    if (!held.length && !layers.tag[layer]) {
+      const marks = this.marksOf([layer], this.hit(layer));
+      return this.added(this.kind(layer), layers.title[layer], this.looks[layer], marks,
+        [x, y, width, height]);
+    }
+    const [colour, fill] = this.lookOf(side, layer, held);
     const found = side === 1 || held.length > 1 ? this.hit(layer)
       : this.nodeMarks(held[0]).found;
     this.frame(x, y, width, height, 3, fill, [colour, 1.3], this.marksOf([layer], found));
@@ -316,9 +323,26 @@ class Painter {
         width - 14);
     } else {
       const used = this.otherTags(held[0], layer, x + width, y);
-      this.words([[layers.tag[layer], true], [nodes.label[held[0]]],
-        [nodes.sub[held[0]], false, palette.t3]], x + 8, y + height / 2, width - 14 - used);
+      this.nodeWords(held[0], layers.tag[layer], x + 8, y + height / 2, width - 14 - used);
     }
+  }
+
+  // On the left a set has the colour of its kind, or else each of its layers its own.
+  lookOf(side, layer, held) {
+    if (side || !this.nodeLooks || !held.length || (layer >= 0 && this.mode.id === "kind")) {
+      return this.looks[layer] ?? this.bare;
+    }
+    return held.length > 1 ? this.bare : this.nodeLooks[held[0]];
+  }
+
+  // A node's name and what stands beside it: of an engine's layer its value, if it has one.
+  nodeWords(node, tag, x, y, width, centred = false) {
+    const { nodes } = this.scene;
+    const value = this.mode.node_texts?.[node];
+    const used = value
+      ? 6 + this.text(value, x + width, y, width * 0.45, { align: "right", bold: true }) : 0;
+    this.words([[tag, true], [nodes.label[node]],
+      [value ? "" : nodes.sub[node], false, this.palette.t3]], x, y, width - used, centred && !used);
   }
 
   hatch(x, y, width, height, colour) {
@@ -339,26 +363,33 @@ class Painter {
     ctx.restore();
   }
 
-  added(layer, x, y, width, height) {
-    const kind = this.kind(layer);
-    const line = [this.looks[layer][0], 1.3, kind === "sync, shape" ? [3, 2] : []];
-    const marks = this.marksOf([layer], this.hit(layer));
+  added(kind, title, look, marks, [x, y, width, height]) {
+    const line = [look[0], 1.3, kind === "sync, shape" ? [3, 2] : []];
     const corner = kind === "not named" ? 3 : height / 2;
     this.frame(x, y, width, height, corner, this.palette.bg, line, marks);
     const sign = kind === "data movement" ? "+ " : "";
-    this.text(sign + plain(this.scene.layers.title[layer]), x + width / 2, y + height / 2,
+    this.text(sign + plain(title), x + width / 2, y + height / 2,
       width - 18, { align: "center" });
   }
 
   gone(node, x, y, width, height) {
     const { palette } = this;
     const { nodes } = this.scene;
-    const state = nodes.state[node];
-    const colour = state === "unexplained" ? palette.warn : palette.kinds.removed;
     const marks = this.nodeMarks(node);
+    const set = setOf(this.scene, { kind: "node", i: node });
+    if (set && !set.linked) {
+      return this.added(set.kind, nodes.label[node], this.nodeLooks[node], marks,
+        [x, y, width, height]);
+    }
+    if (set) {
+      const [line, fill] = this.nodeLooks[node];
+      this.frame(x, y, width, height, 3, fill, [line, 1.3], marks);
+      return this.nodeWords(node, set.tag, x + 8, y + height / 2, width - 14);
+    }
+    const colour = nodes.state[node] === "unexplained" ? palette.warn : palette.kinds.removed;
     this.frame(x, y + 2, width, height - 4, 3, palette.bg, [colour, 1.2, [4, 3]], marks);
     const look = { align: "right", colour };
-    const word = this.text(state, x + width - 7, y + height / 2, width / 2, look);
+    const word = this.text(nodes.word[node], x + width - 7, y + height / 2, width / 2, look);
     this.words([[nodes.label[node]], [nodes.sub[node], false, palette.t3]], x + 8,
       y + height / 2, width - word - 22);
   }
@@ -372,10 +403,10 @@ class Painter {
       if (!place) continue;
       const [x, y, width] = [place[0] - place[2], top + place[1], 2 * place[2]];
       if (y > seen.high || y + NODE < seen.low) continue;
-      this.frame(x, y, width, NODE, 3, palette.bg, [palette.line2, 0.9], this.nodeMarks(node));
+      const [line, fill] = this.nodeLooks?.[node] ?? [palette.line2, palette.bg];
+      this.frame(x, y, width, NODE, 3, fill, [line, 0.9], this.nodeMarks(node));
       const used = this.otherTags(node, boxes.layer[box], x + width, y - 3);
-      this.words([[nodes.label[node]], [nodes.sub[node], false, palette.t3]], x + 7,
-        y + NODE / 2, width - 12 - used, true);
+      this.nodeWords(node, "", x + 7, y + NODE / 2, width - 12 - used, true);
     }
   }
 
@@ -448,10 +479,12 @@ class Painter {
       found: hits,
       over: view.hover?.block === number,
     });
-    this.strip(this.ctx, block, x + 6, y + BAR - 9, BAR_WIDTH - 12, 4);
+    this.strip(this.ctx, side, block, x + 6, y + BAR - 9, BAR_WIDTH - 12, 4);
     const groups = block.layers.filter((layer) => this.scene.layers.tag[layer]).length;
-    const right = hits ? plural(hits, "hit") : side === 0 ? plural(block.nodes, "node")
-      : `${plural(block.layers.length, "layer")}, ${plural(groups, "group")}`;
+    const [all, word] = side ? [block.layers.length, "layer"]
+      : [block.nodes, this.nodeLooks ? "layer" : "node"];
+    const right = hits ? plural(hits, "hit")
+      : plural(all, word) + (side && !this.nodeLooks ? `, ${plural(groups, "group")}` : "");
     const look = { align: "right", colour: hits ? palette.acc : palette.t2 };
     const used = this.text(right, x + BAR_WIDTH - 8, y + 16, 140, look);
     const alike = block.alike > 1 ? `×${block.alike} alike` : "";
@@ -460,11 +493,13 @@ class Painter {
   }
 
   // What is in a folded block, in the colours of the present mode.
-  strip(ctx, block, x, y, width, height) {
-    const held = block.layers.filter((layer) => this.scene.layers.tag[layer]);
-    const each = width / Math.max(held.length, 1);
-    held.forEach((layer, at) => {
-      ctx.fillStyle = this.looks[layer][2];
+  strip(ctx, side, block, x, y, width, height) {
+    const looks = !side && this.nodeLooks
+      ? this.scene.nodesOf(block).map((node) => this.nodeLooks[node])
+      : block.layers.filter((layer) => this.scene.layers.tag[layer]).map((i) => this.looks[i]);
+    const each = width / Math.max(looks.length, 1);
+    looks.forEach((look, at) => {
+      ctx.fillStyle = look[2];
       ctx.fillRect(x + at * each, y, Math.max(each - (each > 4 ? 1 : 0), 0.5), height);
     });
   }
@@ -594,12 +629,12 @@ class Painter {
       const layer = boxes.layer[box];
       const hit = side || boxes.nodes[box].length === 0 ? this.hit(layer)
         : boxes.nodes[box].some((node) => view.hits?.keys.has(`node${node}`));
-      ctx.fillStyle = hit ? palette.acc : (this.looks[layer] ?? this.bare)[2];
+      ctx.fillStyle = hit ? palette.acc : this.lookOf(side, layer, boxes.nodes[box])[2];
       ctx.fillRect(middle + (spot[0] - spot[1]) * across, (this.topOf(box) + PAD) * k,
         Math.max((spot[1] + spot[2]) * across, 1), Math.max(boxes.height[box] * k, 0.6));
     });
     for (const [block, y] of view.made.bars) {
-      this.strip(ctx, blocks[block], middle - (BAR_WIDTH / 2) * across, (y + PAD) * k,
+      this.strip(ctx, side, blocks[block], middle - (BAR_WIDTH / 2) * across, (y + PAD) * k,
         BAR_WIDTH * across, Math.max(BAR * k, 1));
     }
   }

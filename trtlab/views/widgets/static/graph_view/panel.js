@@ -69,11 +69,14 @@ class Panel {
         make("span", {}, mode.about, mode.about && ", ", `${known} of ${plural(all, "layer")}`));
     }
     if (mode.origin) items.push(badge(mode.origin));
+    if (this.scene.note) items.push(make("span", { className: "hint" }, this.scene.note));
     return items;
   }
 
   card(one) {
     if (!one) return this.summary();
+    const set = setOf(this.scene, one);
+    if (set) return this.set(set, one);
     return one.kind === "node" ? this.node(one.i) : this.layer(one.i);
   }
 
@@ -85,8 +88,8 @@ class Panel {
         badge(recorded ? "recorded" : "builder")),
       facts(summary.slice(1)),
       make("p", { className: "hint" },
-        "Click a box to see what became of it. Drag or scroll to move, Ctrl and the wheel to " +
-        "zoom. Keys: arrows along edges, Enter for the partner, [ ] from group to group, " +
+        "Click a box to see what is known of it. Drag or scroll to move, Ctrl and the wheel to " +
+        "zoom. Keys: arrows along edges, Enter for the partner, [ ] from tag to tag, " +
         "/ search, + − 0 zoom, T table, Esc back."),
     ];
   }
@@ -123,6 +126,29 @@ class Panel {
     ];
   }
 
+  // The set that a layer of either engine is in, then the layer itself.
+  set(set, { kind, i }) {
+    const { nodes, layers, modes } = this.scene;
+    const { palette } = this.painter;
+    const of = kind === "node" ? nodes : layers;
+    const links = (side, held, names) => held.length ? [[`In ${side}`, some(held, 12, (n) =>
+      make("div", {}, this.link(names[n], side === "A" ? "node" : "layer", n)))]] : [];
+    const said = [...links("A", set.nodes, nodes.label), ...links("B", set.layers, layers.title),
+      ...set.facts];
+    const colour = this.painter.classColour(modes[0], set.kind);
+    return [
+      make("h3", {}, plain(`${set.tag}: ${this.counted(set)}`)),
+      make("div", {}, chip(set.cut, colour), ...(set.changed ? [chip(set.precision)] : [])),
+      make("p", {}, plain(set.text)), facts(said),
+      make("h3", {}, `This layer, in ${kind === "node" ? "A" : "B"}`),
+      facts([["Layer", [make("code", {}, plain(of.name[i]))]], ...of.facts[i]]),
+    ];
+  }
+
+  counted(set) {
+    return `${plural(set.nodes.length, "layer")} in A, ${set.layers.length} in B`;
+  }
+
   node(i) {
     const { nodes, tensors } = this.scene;
     const runs = ["in layer", "opaque"].includes(nodes.state[i]);
@@ -150,6 +176,12 @@ class Panel {
   sentence(one) {
     if (!one) return "";
     const { layers, nodes } = this.scene;
+    const set = setOf(this.scene, one);
+    if (set) {
+      const [side, of] = one.kind === "node" ? ["A", nodes] : ["B", layers];
+      return plain(`Layer ${of.name[one.i].slice(0, 200)} in ${side}, in set ${set.tag}: ` +
+        `${set.cut}, ${this.counted(set)}`);
+    }
     if (one.kind === "node") {
       const where = nodes.layers[one.i].map((i) => `${layers.tag[i]} ${layers.title[i]}`);
       return plain(`Node ${nodes.name[one.i].slice(0, 200)}, ${nodes.op[one.i]}: ` +
@@ -166,7 +198,17 @@ class Panel {
       : `added layer ${name}`;
   }
 
+  setTable() {
+    const { sets } = this.scene;
+    return this.table("Sets of layers that belong together", ["Set", "Kind", "ONNX nodes",
+      "Layers in A", "Layers in B", "Precision", "Time A → B"], sets.map((set) => {
+      const [kind, held] = set.nodes.length ? ["node", set.nodes] : ["layer", set.layers];
+      return [this.link(set.tag, kind, held[0]), set.cut, ...set.row];
+    }));
+  }
+
   tables() {
+    if (this.scene.sets) return [this.setTable()];
     const { layers, nodes, modes } = this.scene;
     const [precision, stream, bytes, time] = ["precision", "stream", "bytes", "time"].map((id) =>
       modes.find((mode) => mode.id === id));

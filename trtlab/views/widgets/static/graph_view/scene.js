@@ -18,6 +18,10 @@ const HARMFUL = new RegExp(
 const plain = (text) =>
   text.replace(HARMFUL, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
+// The set of a comparison that something is in, or undefined where a fusion is shown.
+const setOf = (scene, { kind, i }) =>
+  scene.sets?.[(kind === "node" ? scene.nodes : scene.layers).set[i]];
+
 const listsFor = (count) => Array.from({ length: count }, () => []);
 
 function prepare(scene) {
@@ -36,10 +40,13 @@ function prepare(scene) {
       }
     }
   });
+  const [left, right] = scene.sides;
+  scene.nodesOf = (block) => (block.held ??= nodes.box.flatMap((box, node) =>
+    (box >= 0 && block.first <= boxes.rank[box] && boxes.rank[box] <= block.last ? [node] : [])));
   scene.keys = {
-    node: nodes.name.map((name) => `node:${name}`),
+    node: nodes.name.map((name) => `${left}:${name}`),
     layer: layers.name.map((name, i) =>
-      `layer:${name}${layers.copy[i] > 1 ? `#${layers.copy[i]}` : ""}`),
+      `${right}:${name}${layers.copy[i] > 1 ? `#${layers.copy[i]}` : ""}`),
   };
   scene.byKey = new Map();
   for (const kind of ["node", "layer"]) {

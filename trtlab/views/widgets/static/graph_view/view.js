@@ -51,13 +51,13 @@ class View {
       return make("label", {}, make("input", { type: "checkbox", checked, onchange }), text);
     };
     this.search = make("input", {
-      type: "search", placeholder: "Search node, op or layer   /",
-      "aria-label": "Search node, operator or layer",
+      type: "search", placeholder: `Search ${scene.search}   /`,
+      "aria-label": `Search ${scene.search}`,
       oninput: () => this.find(this.search.value),
     });
     this.found = make("span", { className: "hint", role: "status" });
-    this.panes = PANES.map((pane) =>
-      button(pane[0].toUpperCase() + pane.slice(1), `Show ${pane}`, () => this.show(pane)));
+    this.panes = PANES.map((pane, i) =>
+      button(scene.panes[i], `Show ${scene.panes[i]}`, () => this.show(pane)));
     const onchange = () => {
       this.model.set("colour", this.colours.value);
       this.model.save_changes();
@@ -85,16 +85,14 @@ class View {
       button("−", "Zoom out", () => this.zoom(0.8)), button("+", "Zoom in", () => this.zoom(1.25)),
       button("Width", "Fit the width", () => this.home()),
       button("Fit", "Fit the whole graph", () => this.fitAll()), this.tabler);
-    const nodes = plural(scene.nodes.name.length, "ONNX node");
-    const layers = plural(scene.layers.name.length, "engine layer");
-    const rebuilt = scene.graph === "names" ? " (rebuilt from the layers' names)" : "";
+    const [left, right] = scene.heads.map(plain);
     this.heads = [
-      make("span", {}, `Before: ${nodes}${rebuilt}`),
-      make("span", {}, `After: ${layers} `, badge(scene.recorded ? "recorded" : "builder")),
+      make("span", { title: left }, left),
+      make("span", { title: right }, `${right} `, badge(scene.recorded ? "recorded" : "builder")),
     ];
     this.canvas = make("canvas", {
       tabIndex: 0, role: "application",
-      "aria-label": `${plain(scene.title)}: ${nodes} before, ${layers} after. Arrow keys follow ` +
+      "aria-label": `${plain(scene.title)}: ${left}, ${right}. Arrow keys follow ` +
         "edges, brackets go from group to group, slash searches, T shows a table.",
     });
     this.stage = make("div", { className: "stage" }, this.canvas);
@@ -106,7 +104,7 @@ class View {
     this.legend = make("div", { className: "legend" });
     this.said = make("div", { className: "unseen", "aria-live": "polite" });
     this.root = make("div", {
-      className: "trtlab-graph", role: "region", "aria-label": "Graph before and after",
+      className: "trtlab-graph", role: "region", "aria-label": "Two sides of a graph",
       "data-lm-suppress-shortcuts": "true", onkeydown: (event) => this.key(event),
     }, make("style", {}, STYLE), bar,
     make("div", { className: "main" }, this.column, this.map, this.table, this.card),
@@ -260,6 +258,8 @@ class View {
 
   layersOf(one) {
     if (!one) return [];
+    const set = setOf(this.scene, one);
+    if (set?.linked) return set.layers;
     return one.kind === "layer" ? [one.i] : this.scene.nodes.layers[one.i];
   }
 
@@ -369,8 +369,10 @@ class View {
     const { nodes, layers, inRank } = this.scene;
     const one = this.selected;
     if (one) {
-      const [kind, held] = one.kind === "node" ? ["layer", nodes.layers] : ["node", layers.nodes];
-      if (held[one.i].length) this.select({ kind, i: held[one.i][0] });
+      const set = setOf(this.scene, one);
+      const [kind, held] = one.kind === "node" ? ["layer", set?.layers ?? nodes.layers[one.i]]
+        : ["node", set?.nodes ?? layers.nodes[one.i]];
+      if (held.length) this.select({ kind, i: held[0] });
       return;
     }
     const [side] = this.sides();
