@@ -157,7 +157,9 @@ def test_two_engines_are_selected_and_searched_by_sets(offline, artifact):
     click_first_layer(view)
     chosen = view.get_by_role("heading", level=3).first
     expect(chosen).to_have_text("S1: 1 layer in A, 2 in B")
-    expect(view.locator("[aria-live]")).to_contain_text("in B, in set S1: together in A")
+    expect(view.locator("[aria-live]")).to_contain_text(
+        "in B, in set S1: 1 layer in A, 2 in B, together"
+    )
     page.keyboard.press("Enter")
     expect(view.locator("[aria-live]")).to_contain_text("Layer first in A, in set S1")
     artifact(page, "graph-page-pair")

@@ -220,6 +220,7 @@ def _set(a: Fusion, b: Fusion, match: Match) -> dict[str, Any]:
     facts.append(["Time A → B", time, origin])
     return {
         "tag": match.tag,
+        "title": f"{match.tag}: {plural(len(names_a), 'layer')} in A, {len(names_b):,} in B",
         "kind": _word(match),
         "cut": match.cut_text(),
         "linked": match.kind != "no node",

@@ -137,16 +137,12 @@ class Panel {
       ...set.facts];
     const colour = this.painter.classColour(modes[0], set.kind);
     return [
-      make("h3", {}, plain(`${set.tag}: ${this.counted(set)}`)),
+      make("h3", {}, set.title),
       make("div", {}, chip(set.cut, colour), ...(set.changed ? [chip(set.precision)] : [])),
       make("p", {}, plain(set.text)), facts(said),
       make("h3", {}, `This layer, in ${kind === "node" ? "A" : "B"}`),
       facts([["Layer", [make("code", {}, plain(of.name[i]))]], ...of.facts[i]]),
     ];
-  }
-
-  counted(set) {
-    return `${plural(set.nodes.length, "layer")} in A, ${set.layers.length} in B`;
   }
 
   node(i) {
@@ -179,8 +175,8 @@ class Panel {
     const set = setOf(this.scene, one);
     if (set) {
       const [side, of] = one.kind === "node" ? ["A", nodes] : ["B", layers];
-      return plain(`Layer ${of.name[one.i].slice(0, 200)} in ${side}, in set ${set.tag}: ` +
-        `${set.cut}, ${this.counted(set)}`);
+      return plain(`Layer ${of.name[one.i].slice(0, 200)} in ${side}, in set ` +
+        `${set.title}, ${set.cut}`);
     }
     if (one.kind === "node") {
       const where = nodes.layers[one.i].map((i) => `${layers.tag[i]} ${layers.title[i]}`);
