@@ -53,12 +53,13 @@ def run_inspect(options: argparse.Namespace) -> Answer:
 def run_fusion(options: argparse.Namespace) -> Answer:
     """Run ``trtlab fusion``."""
     from trtlab.verbs.fusion import fusion
+    from trtlab.views.pages.fusion_page import fusion_page
     from trtlab.views.tables import fusion_table
 
     target = writable(options.output)
     with progress_line() as progress:
         found = fusion(**_fused(options, progress), progress=progress)
-    error = error_of(lambda: _write_page(found, target)) if target else None
+    error = error_of(lambda: _write_page(fusion_page(found), target)) if target else None
     text = found.explain(options.explain) if options.explain is not None else repr(found)
     if options.layers:
         text += f"\n\n{fusion_table(found).text()}"
@@ -113,11 +114,10 @@ def _fused(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     return {"plan": build(model_of(options, progress), progress=progress, **settings)}
 
 
-def _write_page(found: Fusion, target: Path) -> None:
+def _write_page(page: str, target: Path) -> None:
     from trtlab.store import write_file
-    from trtlab.views.pages.fusion_page import fusion_page
 
-    write_file(target, fusion_page(found).encode(), "The page")
+    write_file(target, page.encode(), "The page")
 
 
 def _fusion_data(found: Fusion) -> dict[str, Any]:
@@ -160,14 +160,17 @@ def run_compare(options: argparse.Namespace) -> Answer:
     """Run ``trtlab compare``."""
     from trtlab.record import EngineComparison
     from trtlab.verbs.compare import compare
+    from trtlab.verbs.fusion import fusion
+    from trtlab.views.pages.fusion_page import fusion_page
     from trtlab.views.sentences import engines_sentence
     from trtlab.views.tables import engines_table
 
+    target = writable(options.output)
     records = record_of(options.a), record_of(options.b)
-    if not options.profiles:
-        comparison = compare(*records)
-    else:
-        comparison = compare(*records, profiles=tuple(map(record_of, options.profiles)))
+    profiles = tuple(map(record_of, options.profiles)) if options.profiles else None
+    comparison: Any = compare(*records, profiles=profiles)
+    if target and not isinstance(comparison, EngineComparison):
+        raise SpecError("Only two plans can be drawn.", hint="Leave -o out.")
     data = {f.name: getattr(comparison, f.name) for f in fields(comparison)}
     data = {"schema_version": 1, **data}
     if not isinstance(comparison, EngineComparison):
@@ -177,7 +180,15 @@ def run_compare(options: argparse.Namespace) -> Answer:
     table = engines_table(comparison, None if timed else len(comparison.changed))
     text = f"{comparison!r}\n\n" + (f"{table.text()}\n\n" if table.rows else "")
     text += f"Where the difference comes from. {engines_sentence(comparison)}"
-    return Answer(data | {"summary": comparison.summary}, text)
+    error = None
+    if target:
+        a, b = (
+            fusion(plan, profile=profile)
+            for plan, profile in zip(records, profiles or (None, None), strict=True)
+        )
+        error = error_of(lambda: _write_page(fusion_page(a, b), target))
+        text += f"\n\n{text_of(target)}: both engines side by side, one offline file"
+    return Answer(data | {"summary": comparison.summary}, text, 0, error)
 
 
 def run_report(options: argparse.Namespace) -> Answer:

@@ -128,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--profiles", nargs=2, metavar=("A", "B"), help="of two plans: ids or files of layer times"
     )
+    command.add_argument("-o", "--output", metavar="FILE", help="of two plans: draw both there")
     command = add(
         "import", run_import, "take files of trtexec, TREx and ONNX Runtime into the store"
     )

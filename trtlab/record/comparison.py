@@ -80,13 +80,19 @@ class Comparison(Shown):
         )
 
 
+_EXACT = {"layers", "streams", "plan_bytes", "activation_bytes", "scratch_bytes", "weight_bytes"}
+"""What the builder says to the last digit, also where the other side says nothing."""
+
+
 def difference_text(d: Difference) -> str:
     """Return ``4.00 → 2.32: −42 % [−44 %, −40 %] better``."""
+    is_exact = d.verdict == "exact" or d.quantity in _EXACT
+    both = " → ".join(
+        f"{value:,.0f}" if is_exact and value is not None else text_from_number(value)
+        for value in (d.a, d.b)
+    )
     if d.ratio is None:
-        return f"{text_from_number(d.a)} → {text_from_number(d.b)}: {N_A}"
-    both = f"{text_from_number(d.a)} → {text_from_number(d.b)}"
-    if d.verdict == "exact":
-        both = f"{d.a:,.0f} → {d.b:,.0f}"
+        return f"{both}: {N_A}"
     change = _percent(d.ratio)
     span = f" [{_percent(d.interval.low)}, {_percent(d.interval.high)}]" if d.interval else ""
     return f"{both}: {change}{span} {d.verdict}"
