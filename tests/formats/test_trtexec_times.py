@@ -144,7 +144,9 @@ def test_any_window_is_read_as_it_was_written(compute, data):
     )
     h2d, d2h = data.draw(st.just((None, None)) | st.tuples(copies, copies))
     parts = Parts(*(None if p is None else Int64Array(p) for p in (compute, None, h2d, d2h)))
-    window = Window(parts.latencies_ns(), data.draw(st.integers(1, 10**15)), parts)
+    window = Window(
+        parts.latencies_ns(), max(parts.latencies_ns()) + data.draw(st.integers(0, 10**15)), parts
+    )
     contents = "compute" if h2d is None else "compute+transfers"
     read = read_times(json.loads(times_json(measurement((window,), contents))), "f")
     assert (read.contents, read.windows(None)) == (contents, (window,))

@@ -83,7 +83,7 @@ def test_the_area_of_a_tile_is_its_time_and_the_title_says_so():
         "area: sum of layer times, 5.00 ms (GPU time, measured, n 7; no latency)"
         "<br>not drawn: 1 layer with 0"
     )
-    assert "recorded" in below(replace(TIMED, source="recorded"))
+    assert "recorded" in below(replace(TIMED, time_source="recorded"))
 
 
 def test_without_times_the_area_is_an_estimate_and_the_title_says_so():

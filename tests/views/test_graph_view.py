@@ -119,6 +119,10 @@ def test_the_page_holds_the_module_and_the_scene_and_names_no_address():
     assert json.loads(held[1]) == scene(residual())
 
 
+def test_the_page_forbids_its_own_browser_every_request():
+    assert "content=\"default-src 'none'; script-src 'unsafe-inline';" in fusion_page(residual())
+
+
 def test_names_cannot_leave_their_place_in_the_page():
     fusion = drawn([(NASTY, "Conv", "x")], [(NASTY, NASTY, NASTY)])
     text = fusion_page(fusion)

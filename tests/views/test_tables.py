@@ -204,7 +204,7 @@ def test_each_number_of_a_fusion_has_its_origin_in_the_head():
     }  # fmt: skip
     assert "estimated" in table.text().splitlines()[1]
     assert table.html().count("aria-label") == len(marks)
-    assert "recorded" in fusion_table(replace(made, source="recorded")).origins.values()
+    assert "recorded" in fusion_table(replace(made, time_source="recorded")).origins.values()
 
 
 def test_an_untimed_fusion_says_why_and_has_no_column_of_shares():

@@ -31,15 +31,19 @@ def code_of(caveats: Sequence[Any]) -> int:
 
 
 @overload
-def writable(name: str) -> Path: ...
+def writable(name: str, inputs: Sequence[str] = ()) -> Path: ...
 
 
 @overload
-def writable(name: None) -> None: ...
+def writable(name: None, inputs: Sequence[str] = ()) -> None: ...
 
 
-def writable(name: str | None) -> Path | None:
+def writable(name: str | None, inputs: Sequence[str] = ()) -> Path | None:
     """Return the file of ``-o``, tried before anything is measured for it.
+
+    Args:
+        name: What was given; None for nothing.
+        inputs: What the command reads, which must not be written over.
 
     Raises:
         SpecError: it cannot be written there.
@@ -48,7 +52,9 @@ def writable(name: str | None) -> Path | None:
         return None
     target = Path(name)
     try:
-        if target.is_dir():
+        if target.exists() and any(_is_file(i) and target.samefile(i) for i in inputs):
+            reason = "it is what the command reads"
+        elif target.is_dir():
             reason = "it is a folder"
         elif target.exists() and not target.is_file():
             reason = "it is no ordinary file"  # a report would take the place of /dev/null
@@ -64,6 +70,13 @@ def writable(name: str | None) -> Path | None:
         f"{name[:200]} cannot be written: {reason}.",
         hint="Give -o a file in a folder that exists and that you may write.",
     )
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # an id, or no name for a file at all
+        return False
 
 
 def error_of(write: Callable[[], object]) -> StoreError | None:

@@ -13,7 +13,7 @@ from trtlab.errors import SpecError
 from trtlab.terminal import progress_line
 
 if TYPE_CHECKING:
-    from trtlab.record import Fusion, Point
+    from trtlab.record import Fusion, Plan, Point
     from trtlab.worker import Progress
 
 
@@ -52,19 +52,28 @@ def run_inspect(options: argparse.Namespace) -> Answer:
 
 def run_fusion(options: argparse.Namespace) -> Answer:
     """Run ``trtlab fusion``."""
+    from trtlab.store import record_id
     from trtlab.verbs.fusion import fusion
+    from trtlab.views import sentences
     from trtlab.views.pages.fusion_page import fusion_page
-    from trtlab.views.tables import fusion_table
+    from trtlab.views.tables import fusion_table, regions_table
 
-    target = writable(options.output)
+    target = writable(options.output, [*options.models, options.onnx or ""])
     with progress_line() as progress:
-        found = fusion(**_fused(options, progress), progress=progress)
-    error = error_of(lambda: _write_page(fusion_page(found), target)) if target else None
-    text = found.explain(options.explain) if options.explain is not None else repr(found)
+        plan, more = _plan_to_explain(options, progress)
+        found = fusion(plan, **more, progress=progress)
+    if options.explain is not None:
+        text = found.explain(options.explain)
+    else:
+        text = f"{found!r}\n{'plan id':<16}{record_id(plan)[:12]} (for trtlab compare)"
+        text += f"\n\n{sentences.types_sentence(found)}\n{sentences.precision_sentence(found)}"
     if options.layers:
-        text += f"\n\n{fusion_table(found).text()}"
+        text += f"\n{sentences.transitions_sentence(found)}\n\n{fusion_table(found).text()}"
+        if found.opaque_share:
+            text += f"\n\n{sentences.regions_sentence(found)}\n{regions_table(found).text()}"
+    error = error_of(lambda: _write_page(fusion_page(found), target)) if target else None
     if target:
-        text += f"\n{'page':<16}{text_of(target)}: both graphs side by side, one offline file"
+        text += f"\n\n{text_of(target)}: both graphs side by side, one offline file"
     return Answer(_fusion_data(found), text, 0, error)
 
 
@@ -72,7 +81,7 @@ def run_netron(options: argparse.Namespace) -> Answer:
     """Run ``trtlab netron``."""
     from trtlab.app.netron import netron
 
-    target = writable(options.output)
+    target = writable(options.output, [options.model])
     with progress_line() as progress:
         page = netron(model_of(options, progress), progress=progress)
     page.save(target)
@@ -80,38 +89,66 @@ def run_netron(options: argparse.Namespace) -> Answer:
     return Answer(data, f"{page.note}\n{text_of(target)}")
 
 
-def _fused(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    """Return what to explain: a model with its settings, or a plan with its layers' times."""
-    from trtlab.record import Plan
-    from trtlab.verbs.build import build
-    from trtlab.verbs.profile import profile
+def _plan_to_explain(
+    options: argparse.Namespace, progress: Progress
+) -> tuple[Plan, dict[str, Any]]:
+    """Return the plan, and what else ``trtlab.fusion`` takes beside it."""
     from trtlab.verbs.read import read
 
-    is_model = len(options.models) == 1 and options.models[0].startswith("zoo:")
-    if not is_model and not (options.models[0].endswith(".onnx") and options.onnx is None):
-        if len(options.models) == 1 and not Path(options.models[0]).exists():
-            record = record_of(options.models[0])
-            if not isinstance(record, Plan):
-                raise SpecError(
-                    f"{options.models[0]} is a {record.kind}, not a plan.",
-                    hint="Give the id that trtlab build printed, or a model.",
-                )
-            return {"plan": record, "model": options.onnx}
+    first = options.models[0]
+    is_model = first.startswith("zoo:") or (first.endswith(".onnx") and options.onnx is None)
+    if is_model:
+        return _built_to_explain(options, progress)
+    _refuse_settings(options)
+    if len(options.models) > 1 or Path(first).exists():
         found = read(*options.models)
-        if found.plan is None:
+        plan, profile = found.plan, found.profile
+        if plan is None:
             raise SpecError(
                 "The files tell of no layers.", hint="Give the layers too: --exportLayerInfo."
             )
-        return {"plan": found.plan, "profile": found.profile, "model": options.onnx}
-    if len(options.models) > 1:
-        raise SpecError("Several models were given.", hint="Give one model, or a plan's files.")
+    else:
+        plan, profile = record_of(first), None
+        if plan.kind != "plan":
+            raise SpecError(
+                f"{first} is a {plan.kind}, not a plan.",
+                hint="Give the id that trtlab build printed, or a model.",
+            )
+    if options.profile:
+        profile = record_of(options.profile)
+    return plan, {"profile": profile, "model": options.onnx}
+
+
+def _built_to_explain(
+    options: argparse.Namespace, progress: Progress
+) -> tuple[Plan, dict[str, Any]]:
+    from trtlab.verbs.build import build
+    from trtlab.verbs.profile import profile
+
+    if len(options.models) > 1 or options.onnx or options.profile:
+        raise SpecError(
+            "A model is explained alone.",
+            hint="Give one model; --onnx and --profile belong to a plan.",
+        )
     options.model = options.models[0]
     if options.time:
         plan = built_plan(options, progress)
         times = profile(plan, batch=options.batch, shapes=shapes_of(options), progress=progress)
-        return {"plan": plan, "profile": times}
+        return plan, {"profile": times}
     settings = build_settings(options) | {"batch": options.batch, "shapes": shapes_of(options)}
-    return {"plan": build(model_of(options, progress), progress=progress, **settings)}
+    return build(model_of(options, progress), progress=progress, **settings), {}
+
+
+def _refuse_settings(options: argparse.Namespace) -> None:
+    """Refuse settings of a build for a plan that is built already."""
+    given = ("backend", "target", "workspace", "optimization_level", "flag", "time", "batch",
+             "shapes", "dynamic_batch")  # fmt: skip
+    named = [name for name in given if getattr(options, name)]
+    if named:
+        raise SpecError(
+            f"The plan is built already: --{named[0].replace('_', '-')} cannot change it.",
+            hint="Give the model instead, or leave the settings out.",
+        )
 
 
 def _write_page(page: str, target: Path) -> None:
@@ -165,7 +202,7 @@ def run_compare(options: argparse.Namespace) -> Answer:
     from trtlab.views.sentences import engines_sentence
     from trtlab.views.tables import engines_table
 
-    target = writable(options.output)
+    target = writable(options.output, [options.a, options.b])
     records = record_of(options.a), record_of(options.b)
     profiles = tuple(map(record_of, options.profiles)) if options.profiles else None
     comparison: Any = compare(*records, profiles=profiles)

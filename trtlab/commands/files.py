@@ -41,7 +41,7 @@ def run_export(options: argparse.Namespace) -> Answer:
     """Run ``trtlab export``."""
     from trtlab.verbs.export import export
 
-    target = writable(options.output)
+    target = writable(options.output, [options.record])
     record = record_of(options.record)
     export(record, target, form=options.form)
     data = {"schema_version": 1, "kind": record.kind, "file": text_of(target)}

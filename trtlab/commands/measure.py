@@ -32,7 +32,7 @@ def run_build(options: argparse.Namespace) -> Answer:
     from trtlab.verbs.build import build
     from trtlab.views.tables import plan_table
 
-    target = writable(options.output)
+    target = writable(options.output, [options.model])
     with progress_line() as progress:
         plan = build(
             model_of(options, progress),
@@ -89,7 +89,7 @@ def run_bench(options: argparse.Namespace) -> Answer:
     from trtlab.store import record_id, write_record
     from trtlab.verbs.benchmark import benchmark
 
-    target = writable(options.output)
+    target = writable(options.output, [options.model])
     with progress_line() as progress:
         plan = built_plan(options, progress)
         measurement = benchmark(
@@ -189,7 +189,7 @@ def run_workspace(options: argparse.Namespace) -> Answer:
     from trtlab.views.pages.report import report
     from trtlab.views.tables import workspace_table
 
-    target = writable(options.output)
+    target = writable(options.output, [options.model])
     with progress_line() as progress:
         curve = workspace(
             model_of(options, progress),
@@ -237,7 +237,7 @@ def run_sweep(options: argparse.Namespace) -> Answer:
     from trtlab.views.pages.report import report
     from trtlab.views.tables import sweep_table
 
-    target = writable(options.output)
+    target = writable(options.output, options.models)
     with progress_line() as progress:
         models = [load(m, progress=progress) for m in options.models]
         if options.dynamic_batch:

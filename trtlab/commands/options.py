@@ -123,4 +123,9 @@ def record_of(name: str) -> Any:
             f"{name[:40]!r}{'…' * (len(name) > 40)} cannot be the name of a record.",
             hint="Give an id that bench, build or profile printed, or the file of a record.",
         ) from error
+    if path.is_dir():
+        raise RecordError(
+            f"{name} is a folder, not a record.",
+            hint="trtlab import takes folders of other tools' files, and prints ids.",
+        )
     return read_record(path) if is_file else Store().find(name)

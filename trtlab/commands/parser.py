@@ -113,9 +113,17 @@ def parser() -> argparse.ArgumentParser:
         help="a model (path or zoo:NAME); or a plan: its id, or files of its layers and times",
     )  # fmt: skip
     command.add_argument("--onnx", metavar="FILE", help="the model that a plan's files came from")
+    command.add_argument(
+        "--profile",
+        metavar="TIMES",
+        help="layer times of the plan: an id, or the file of a record",
+    )
     command.add_argument("--dynamic-batch", action="store_true", help="make a fixed batch dynamic")
     _build_arguments(command)
-    _shape_arguments(command)
+    command.add_argument(
+        "--batch", type=int, help="size of the batch axis; default 1, 8, 32, or 1 with --time"
+    )
+    _shapes_argument(command)
     command.add_argument(
         "--time", action="store_true", help="also time every layer, where the plan can run here"
     )
@@ -126,7 +134,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("a", metavar="A", help="the baseline: an id, or the file of a record")
     command.add_argument("b", metavar="B")
     command.add_argument(
-        "--profiles", nargs=2, metavar=("A", "B"), help="of two plans: ids or files of layer times"
+        "--profiles",
+        nargs=2,
+        metavar=("A", "B"),
+        help="of two plans: ids or record files of times",
     )
     command.add_argument("-o", "--output", metavar="FILE", help="of two plans: draw both there")
     command = add(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -63,6 +64,7 @@ _MAPPED = {"Name", "LayerType", "Inputs", "Outputs", "Constants", "StreamId", "E
 
 _encoded = msgspec.json.Encoder().encode
 
+_MOST_DIMENSIONS = 64
 _ONNX_LAYER = "[ONNX Layer: "
 # TensorRT-RTX 1.7 appends what it made of the last node: ``[ONNX Layer: c]__gemm_from_conv1x1``.
 _NODE = re.compile(r"\[ONNX Layer: (.*)\](__\w*)?", re.DOTALL)
@@ -345,4 +347,6 @@ def _shape(said: list[int] | str | None) -> tuple[Dim, ...] | None:
         if _known(said):
             raise ValueError(f"no dimensions: {said!r}")
         return None
+    if len(said) > _MOST_DIMENSIONS or abs(math.prod(said)) >= 1 << 512:
+        raise ValueError("no dimensions: more elements than any memory holds")
     return tuple([None if n == -1 else n for n in said]) if -1 in said else tuple(said)

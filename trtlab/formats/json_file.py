@@ -14,6 +14,9 @@ import msgspec
 from trtlab.errors import RecordError
 from trtlab.model.printing import printable
 
+MOST_PARTS = 1_000_000
+"""More lists and objects in a text are refused before it is decoded: each takes some 100 bytes of
+memory, however short its text. Recorded files hold about 20 a layer."""
 _SHOWN = 60
 _NEITHER = re.compile(r"-?(?:nan|inf)", re.IGNORECASE)
 
@@ -26,8 +29,15 @@ def decoded(text: str | bytes, name: str) -> Any:
         name: What to call the file in an error.
 
     Raises:
-        RecordError: it is no JSON; the message says where.
+        RecordError: it is no JSON (the message says where), or holds too much.
     """
+    parts = text.count("[") + text.count("{") if isinstance(text, str) else (
+        text.count(b"[") + text.count(b"{"))  # fmt: skip
+    if parts > MOST_PARTS:
+        raise RecordError(
+            f"{name} holds more than {MOST_PARTS:,} lists and objects.",
+            hint="The largest files of real engines hold some ten thousand.",
+        )
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

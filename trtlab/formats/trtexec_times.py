@@ -83,7 +83,10 @@ class TimesRead:
             p.h2d_ns and p.h2d_ns[part],
             p.d2h_ns and p.d2h_ns[part],
         )
-        return Window(parts.latencies_ns(), round((max(ends) - min(begins)) * 1e6), parts)
+        latencies, wall_ns = parts.latencies_ns(), round((max(ends) - min(begins)) * 1e6)
+        if len(ends) not in (1, len(latencies)) or wall_ns < max(latencies):
+            raise ValueError("the moments that it tells contradict its latencies, or some lack")
+        return Window(latencies, wall_ns, parts)
 
 
 def is_times(data: Any) -> bool:

@@ -163,7 +163,7 @@ class EngineComparison(Shown):
         layers_a: Names of A's layers, which ``Match.layers_a`` numbers; ``layers_b`` of B's.
         nodes_a: How many nodes A's graph has; ``nodes_b`` B's.
         common_nodes: How many have the same name and operator in both.
-        total: Sums of the times of all layers.
+        total: Sums of the times of those sets whose layers all have times.
         time_kind: What the layer times are; None where they are unknown or of different kinds.
         runs_a: Profiled runs behind A's times, 0 where nothing was profiled, None if not said;
             ``runs_b`` B's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trtlab.errors import SpecError
@@ -168,7 +169,9 @@ class Fusion(Shown):
         explanations: By node, what happened to it in two or three sentences.
         sizes: Sizes of the named axes that all estimates are for.
         time_kind: What the layer times are; None where nothing was profiled.
-        runs: Number of profiled runs behind each time; 0 where nothing was profiled.
+        time_source: Where they were measured; None where nothing was profiled.
+        runs: Number of profiled runs behind each time; 0 where nothing was profiled, None where
+            that is not said.
     """
 
     model: ModelRef
@@ -184,7 +187,8 @@ class Fusion(Shown):
     explanations: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     time_kind: TimeKind | None = None
-    runs: int = 0
+    time_source: Source | None = None
+    runs: int | None = 0
     caveats: tuple[Caveat, ...] = ()
     source: Source = "here"
     kind: ClassVar[str] = "fusion"
@@ -203,9 +207,11 @@ class Fusion(Shown):
         for layer, group in zip(self.layers, self.groups, strict=True):
             if name and name in (layer.name, group.tag):
                 return group.text
+        names = [*self.explanations, *(layer.name for layer in self.layers)]
+        close = get_close_matches(name, names, n=1)
         raise SpecError(
             f"There is no node and no layer {name!r} in {self.model.name}.",
-            hint="fuse.df lists the nodes, fuse.layer_df the layers.",
+            hint=f"Did you mean {close[0]!r}?" if close else "Give the name of a node or a layer.",
         )
 
     def layers_of(self, node: str) -> tuple[int, ...]:
@@ -271,6 +277,9 @@ class Fusion(Shown):
             ("unexplained", _percent(self.unexplained_share) + " of all nodes"),
             ("largest group", f"{self.largest_group} nodes"),
             ("traffic saved", _saved_text(self.groups, self.sizes)),
+            *([("made", "elsewhere: recorded")] if self.source == "recorded" else []),
+            *([("layer times", "measured elsewhere: recorded")] if self.time_source == "recorded"
+              else []),
             *caveat_rows(self.caveats),
         ]  # fmt: skip
 
@@ -338,6 +347,7 @@ def _percent(share: float | None) -> str:
 def _saved_text(groups: tuple[Group, ...], sizes: Mapping[str, int]) -> str:
     known = [g.saved_bytes for g in groups if g.saved_bytes is not None and g.unwritten]
     if not known:
-        return f"{N_A}: no fused group has known shapes"
+        fused = any(g.unwritten for g in groups)
+        return f"{N_A}: {'no fused group has known shapes' if fused else 'nothing is fused'}"
     at = ", ".join(f"{name} = {size}" for name, size in sizes.items())
     return f"{text_from_bytes(sum(known))} an inference{f' at {at}' if at else ''} (estimated)"

@@ -140,10 +140,11 @@ class LayerProfile(Shown):
         return next((y.summary.count for y in self.layers if y.summary is not None), None)
 
     def shares(self) -> list[float]:
-        """Each layer's share of the sum of layer times, per run and then the median over runs.
+        """Each layer's share of the sum of layer times; together they are 1.
 
-        Where there are no samples, its average's share of the sum of averages. NaN where no layer
-        took any time.
+        Per run, then the median over runs, so that a disturbed run counts little, and then brought
+        to the sum of 1. Where there are no samples, its average's share of the sum of averages.
+        NaN where no layer took any time.
         """
         if self.runs_ns is None:
             averages = [layer.average_ms for layer in self.layers]
@@ -151,12 +152,14 @@ class LayerProfile(Shown):
             return [average / total if total > 0 else math.nan for average in averages]
         samples = [layer.samples_ns or () for layer in self.layers]
         sums = [sum(run) for run in zip(*samples, strict=True)]
-        return [
+        if not samples or min(sums) <= 0:
+            return [math.nan] * len(samples)
+        medians = [
             stats.median([ns / total for ns, total in zip(run, sums, strict=True)])
-            if min(sums) > 0
-            else math.nan
             for run in samples
         ]
+        whole = math.fsum(medians)
+        return [share / whole if whole > 0 else math.nan for share in medians]
 
     def rows(self) -> list[tuple[str, str]]:
         """Return label and text, most important first."""

@@ -75,7 +75,13 @@ def fusion(
         loaded = load(plan, store=store, progress=progress, cancel=cancel)
         plan = build(loaded, store=store, progress=progress, cancel=cancel, **settings)
         graph = graph_of(loaded, store) if loaded.source == "onnx" else None
-    return fuse(plan, graph, profile=profile, sizes=sizes)
+    fused = fuse(plan, graph, profile=profile, sizes=sizes)
+    if model is not None and not fused.edges and fused.fates:
+        raise MismatchError(
+            "No layer of the plan names a node of that model.",
+            hint="Give the ONNX file that the plan was built from, or leave it out.",
+        )
+    return fused
 
 
 def _graph(

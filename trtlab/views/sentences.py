@@ -168,7 +168,9 @@ def engines_sentence(comparison: EngineComparison) -> str:
         structure += f" The data type changes in {typed}."
     total = comparison.total
     if total.difference_ms is None:
-        return f"{structure} Where time is gained is n/a: not both were timed in the same way."
+        return (
+            f"{structure} Where time is gained is n/a: times of both engines' layers are needed."
+        )
     start = f"{structure} Sum of layer times {total.text()}."
     if total.interval is None:
         few = "Without samples of several runs it is not known which of these are real."
@@ -227,7 +229,7 @@ def measure_origin(fusion: Fusion, measure: Measure) -> Provenance:
     """Return where such numbers of a fusion come from."""
     if measure != "time":
         return "estimated"
-    return "measured" if fusion.source == "here" else "recorded"
+    return "recorded" if fusion.time_source == "recorded" else "measured"
 
 
 def whole_text(fusion: Fusion, measure: Measure) -> str:

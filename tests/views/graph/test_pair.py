@@ -79,13 +79,12 @@ def test_what_one_side_alone_has_is_not_linked():
          ("all", "k", "c1 r1", "x2", "r1"), ("soft", "k", "end")],
     )  # fmt: skip
     made = pair_scene(long, short)
-    assert made["nodes"]["state"] == ["sync, shape", "data movement", "same", "only in A"]
-    assert made["nodes"]["box"][0] == -1, "it has no tensor: there is no place for it"
-    assert made["note"] == "not drawn in A: 1 layer without tensors"
-    assert [bool(layers) for layers in made["nodes"]["layers"]] == [False, False, True, False]
+    assert made["nodes"]["state"] == ["data movement", "same", "only in A"]
+    assert made["note"] == "not drawn: layers that only keep order, 1 in A and 0 in B"
+    assert [bool(layers) for layers in made["nodes"]["layers"]] == [False, True, False]
     legend = {key: count for key, _, count in mode(made, "kind")["legend"]}
-    assert legend == {"same": 1, "only in A": 1, "data movement": 1, "sync, shape": 1}
-    assert pair_scene(short, long)["layers"]["tag"] == ["", "", "S1", "S2"]
+    assert legend == {"same": 1, "only in A": 1, "data movement": 1}
+    assert pair_scene(short, long)["layers"]["tag"] == ["", "S1", "S2"]
 
 
 def test_both_sides_are_coloured_on_one_scale_by_values_of_their_own():

@@ -282,7 +282,7 @@ def test_layers_of_one_name_are_told_apart():
 
 
 def test_a_recorded_fusion_says_so():
-    made = scene(residual(source="recorded", runs=1, groups=tuple(
+    made = scene(residual(source="recorded", time_source="recorded", runs=1, groups=tuple(
         Group(tag=f"G{n}", family="kept 1:1", time_ms=1.0, time_share=0.3) for n in (1, 2, 3)
     ), time_kind="gpu"))  # fmt: skip
     assert made["recorded"]

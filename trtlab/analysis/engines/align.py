@@ -33,7 +33,7 @@ from trtlab.record import (
     TimeDifference,
 )
 from trtlab.spec import Caveat
-from trtlab.units import text_from_bytes
+from trtlab.units import text_from_bytes, text_from_shape
 
 COMMON_SHARE = 0.5
 """Engines are aligned by node if at least this share of the smaller graph's nodes is in the other.
@@ -78,7 +78,7 @@ def align(
         nodes_b=nodes_b,
         common_nodes=len(common),
         matches=tuple(replace(m, tag=f"S{n}") for n, m in enumerate(matches, 1)),
-        total=difference(side_a.times, side_b.times, side_a.times.timed(), side_b.times.timed()),
+        total=_total(side_a.times, side_b.times, matches),
         time_kind=side_a.times.kind if side_a.times.kind == side_b.times.kind else None,
         runs_a=side_a.times.runs,
         runs_b=side_b.times.runs,
@@ -90,6 +90,18 @@ def align(
             *dict.fromkeys((*of_both(a, b), *(of_both(*profiles) if profiles else ()))),
         ),
     )
+
+
+def _total(a: LayerTimes, b: LayerTimes, matches: Sequence[Match]) -> TimeDifference:
+    """Compare the sums of those sets whose layers all have times, on both sides the same sets."""
+    timed = [match for match in matches if match.time.difference_ms is not None]
+    if not timed:
+        return TimeDifference(None, None, None, None, "unknown")
+    return difference(
+        a, b,
+        [n for match in timed for n in match.layers_a],
+        [n for match in timed for n in match.layers_b],
+    )  # fmt: skip
 
 
 def unaligned(plans: tuple[Plan, Plan]) -> EngineComparison:
@@ -108,12 +120,15 @@ def unaligned(plans: tuple[Plan, Plan]) -> EngineComparison:
 
 
 def _title(fusion: Fusion) -> str:
-    return f"{fusion.model.name} ({fusion.model.recipe}) by {fusion.backend} for {fusion.target}"
+    recorded = ", recorded" if "recorded" in (fusion.source, fusion.time_source) else ""
+    made = f"{fusion.model.name} ({fusion.model.recipe}) by {fusion.backend} for {fusion.target}"
+    return made + recorded
 
 
 def _plan_title(plan: Plan) -> str:
     model = f"{plan.model.name} ({plan.model.recipe})"
-    return f"{model} by {plan.config.backend} for {plan.target_text}"
+    recorded = ", recorded" if plan.source == "recorded" else ""
+    return f"{model} by {plan.config.backend} for {plan.target_text}{recorded}"
 
 
 def _settings(plan: Plan, other: Plan) -> str:
@@ -189,9 +204,21 @@ def _unequal(
                 found[f"{name} ({one}, {other})"] = None
     elif plans:
         found |= dict.fromkeys(differences(plans[0].environment, plans[1].environment))
+    if shapes := _unequal_inputs(a, b):
+        found[shapes] = None
     if a.sizes != b.sizes:
         found[f"sizes ({_sizes(a)}; {_sizes(b)})"] = None
     return [*found, *unequal_models(a.model, b.model)]
+
+
+def _unequal_inputs(a: Fusion, b: Fusion) -> str:
+    """Name the first input of one name and other dimensions; "" if there is none."""
+    for name in a.graph.inputs:
+        one, other = a.graph.tensors.get(name), b.graph.tensors.get(name)
+        if one and other and None not in (one.shape, other.shape) and one.shape != other.shape:
+            both = (text_from_shape(t.shape) for t in (one, other) if t.shape is not None)
+            return f"input {name} ({', '.join(both)})"
+    return ""
 
 
 def _sizes(fusion: Fusion) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trtlab.analysis.fusion.names import parse
+from trtlab.analysis.fusion.names import LayerName
 from trtlab.analysis.fusion.proofs import moves_nothing
 from trtlab.analysis.fusion.wiring import Wiring
 from trtlab.record import EngineLayer, Fate, Group, Seam
@@ -33,7 +33,7 @@ _MEANINGS = {
 
 
 def layer_text(
-    layer: EngineLayer,
+    name: LayerName,
     group: Group,
     shared: set[str],
     wiring: Wiring,
@@ -43,7 +43,7 @@ def layer_text(
     """Say what a layer is, what is in it, and why that helps.
 
     Args:
-        layer: The layer.
+        name: The layer's name, taken apart.
         group: What is known of it.
         shared: Nodes that are in other layers too.
         wiring: The graph.
@@ -58,7 +58,6 @@ def layer_text(
         )
     if not group.nodes:
         return _FAMILIES.get(group.family, _FAMILIES["not named"]).format(builder=builder)
-    name = parse(layer.name, wiring.nodes)
     if name.role == "copy":
         return f"{builder} copies {name.of} into its place in the joined tensor."
     words = [_what(group, shared, wiring)]

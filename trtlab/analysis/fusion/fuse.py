@@ -13,7 +13,7 @@ from trtlab.analysis.fusion import kinds
 from trtlab.analysis.fusion.estimates import layer_bytes, saved_bytes, unwritten
 from trtlab.analysis.fusion.explain import layer_text, node_text
 from trtlab.analysis.fusion.mapping import Mapped, map_layers
-from trtlab.analysis.fusion.names import parse
+from trtlab.analysis.fusion.names import parse, profile_numbers
 from trtlab.analysis.fusion.optimised import map_optimised
 from trtlab.analysis.fusion.rebuilt import graph_from_layers
 from trtlab.analysis.fusion.seams import seams
@@ -64,13 +64,19 @@ def fuse(
         )
     source: Literal["model", "names"] = "names" if graph is None else "model"
     every = layers
-    layers = tuple(layer for layer in every if not parse(layer.name).profile)
+    numbers = profile_numbers(every)
+    timed = {timing.name for timing in profile.layers} if profile else set()
+    ran = Counter(n for y, n in zip(every, numbers, strict=True) if y.name in timed)
+    shown = ran.most_common(1)[0][0] if ran else 0
+    layers = tuple(y for y, number in zip(every, numbers, strict=True) if number == shown)
     if graph is None:
         graph = graph_from_layers(plan.model.name, layers)
     if sizes is None:
         sizes = _sizes(plan, profile)
     is_optimised = plan.config.backend == "onnxruntime" and source == "model"
     mapped = (map_optimised if is_optimised else map_layers)(graph, layers)
+    if source == "names":
+        mapped = replace(mapped, fates=tuple(_by_name_alone(fate) for fate in mapped.fates))
     wiring = Wiring(graph)
     builder = _BUILDERS[plan.config.backend]
     times = _times(plan, every, profile) if profile else {}
@@ -90,7 +96,8 @@ def fuse(
         explanations=_explanations(mapped.fates, layers, groups, between, wiring),
         sizes=sizes,
         time_kind=profile.time_kind if profile else None,
-        runs=(profile.runs or 0) if profile else 0,
+        time_source=profile.source if profile else None,
+        runs=profile.runs if profile else 0,
         source=plan.source,
     )
     caveats = [*_caveats(fusion, mapped), *(profile.caveats if profile else ())]
@@ -99,11 +106,28 @@ def fuse(
             Caveat(
                 "first-profile",
                 f"The engine has {len(every) - len(layers)} more layers for other optimization "
-                "profiles; these are the first profile's.",
-                "Build with one optimization profile to see another.",
+                f"profiles; these are those of profile {shown}.",
+                "Build with one optimization profile, or give times of another, to see that.",
+            )
+        )
+    untimed = [g for g in groups if g.time_ms is None and g.family != "sync, shape"]
+    if profile is not None and untimed:
+        caveats.append(
+            Caveat(
+                "layers-without-time",
+                f"{len(untimed)} of {len(layers)} layers have no time: shares are of the others.",
+                "Profile the whole engine; of two layers with one name neither time is known.",
             )
         )
     return replace(fusion, caveats=tuple(caveats))
+
+
+def _by_name_alone(fate: Fate) -> Fate:
+    """Say of a folded node that only the layer's name tells of its inputs."""
+    if fate.state != "folded":
+        return fate
+    because = "By the layer's name it works on a weight, so its result is computed at the build."
+    return replace(fate, rule="layer name", because=because)
 
 
 def _sizes(plan: Plan, profile: LayerProfile | None) -> dict[str, int]:
@@ -173,9 +197,10 @@ def _groups(
     tags = (f"G{n}" for n in count(1))
     for number, layer in enumerate(layers):
         nodes = held.get(number, [])
+        name = parse(layer.name, wiring.nodes)
         is_region = number in mapped.regions
         patterns: list[Pattern] = kinds.patterns(
-            layer, nodes, folded[number], wiring, is_region=is_region
+            layer, name, nodes, folded[number], wiring, is_region=is_region
         )
         if number in slices:
             patterns.append("concatenation in place")
@@ -188,7 +213,7 @@ def _groups(
         data = [t for t in layer.inputs if not t.is_constant]
         group = Group(
             tag=next(tags) if nodes else "",
-            family=kinds.family(layer, nodes, wiring, is_region=is_region),
+            family=kinds.family(layer, name, nodes, wiring, is_region=is_region),
             patterns=tuple(patterns),
             nodes=tuple(nodes),
             unwritten=tuple(name for name, _ in inner),
@@ -199,7 +224,7 @@ def _groups(
             time_ms=time,
             time_share=share,
         )
-        text = layer_text(layer, group, shared, wiring, sizes, builder)
+        text = layer_text(name, group, shared, wiring, sizes, builder)
         groups.append(replace(group, text=text))
     return tuple(groups)
 
@@ -234,8 +259,8 @@ def _caveats(fusion: Fusion, mapped: Mapped) -> list[Caveat]:
         caveats.append(
             Caveat(
                 "nodes-from-names",
-                "The graph was rebuilt from the layers' names: what was folded or removed does "
-                "not show, and the order inside a layer is that of its name.",
+                "The graph was rebuilt from the layers' names: nodes that no name holds do not "
+                "show, and the order inside a layer is that of its name.",
                 "Give the model's ONNX file.",
             )
         )

@@ -30,7 +30,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from trtlab.analysis.flops import ELEMENTWISE
-from trtlab.analysis.fusion.names import parse
+from trtlab.analysis.fusion.names import LayerName
 from trtlab.analysis.fusion.proofs import moves_nothing
 from trtlab.analysis.fusion.wiring import Wiring
 from trtlab.record import EngineLayer, Family, Fate, Pattern
@@ -80,17 +80,24 @@ _REDUCING = frozenset(
 _SYNCHRONISING = frozenset({"signal", "wait", "shape_call", "barrier", "Signal", "Wait"})
 
 
-def family(layer: EngineLayer, nodes: Sequence[str], wiring: Wiring, *, is_region: bool) -> Family:
+def family(
+    layer: EngineLayer,
+    name: LayerName,
+    nodes: Sequence[str],
+    wiring: Wiring,
+    *,
+    is_region: bool,
+) -> Family:
     """Return what a layer is, by the operators of its nodes or, without any, by its type."""
     if is_region:
         return "opaque"
     if layer.type in _SYNCHRONISING:
         return "sync, shape"
-    if moves_only(layer, wiring) and (not nodes or parse(layer.name).role == "copy"):
+    if moves_only(layer, name) and (not nodes or name.role == "copy"):
         return "data movement"
     if not nodes:
         return "not named"
-    anchors = {wiring.nodes[node].op for node in _anchors(layer, nodes, wiring)}
+    anchors = {wiring.nodes[node].op for node in _anchors(name, nodes, wiring)}
     if not PRODUCTS.isdisjoint(anchors):
         return "matrix product"
     if len(nodes) == 1:
@@ -98,9 +105,8 @@ def family(layer: EngineLayer, nodes: Sequence[str], wiring: Wiring, *, is_regio
     return "conv chain" if anchors else "pointwise chain"
 
 
-def moves_only(layer: EngineLayer, wiring: Wiring) -> bool:
+def moves_only(layer: EngineLayer, name: LayerName) -> bool:
     """Whether a layer only brings data into another form or place, by its type and name."""
-    name = parse(layer.name, wiring.nodes)
     steps = set(name.operations)
     if steps:
         return steps <= _MOVING_STEPS
@@ -109,6 +115,7 @@ def moves_only(layer: EngineLayer, wiring: Wiring) -> bool:
 
 def patterns(
     layer: EngineLayer,
+    name: LayerName,
     nodes: Sequence[str],
     folded: Sequence[str],
     wiring: Wiring,
@@ -119,6 +126,7 @@ def patterns(
 
     Args:
         layer: The layer.
+        name: Its name, taken apart.
         nodes: The nodes in it.
         folded: Nodes whose result is among its constants.
         wiring: The graph.
@@ -127,11 +135,11 @@ def patterns(
     if is_region:
         return ["opaque region"]
     if not nodes:
-        return ["reformat or cast"] if moves_only(layer, wiring) else []
+        return ["reformat or cast"] if moves_only(layer, name) else []
     held = set(nodes)
     real = [node for node in nodes if not moves_nothing(wiring.nodes[node], wiring)]
     ops = {wiring.nodes[node].op for node in real}
-    anchors = _anchors(layer, nodes, wiring)
+    anchors = _anchors(name, nodes, wiring)
     found: list[Pattern] = []
     if len(real) > 1:
         found += _of_several(real, ops, anchors)
@@ -155,9 +163,9 @@ def _of_several(real: Sequence[str], ops: set[str], anchors: Sequence[str]) -> l
     return ["reduction fusion"] if not ops.isdisjoint(_REDUCING) else ["data movement fusion"]
 
 
-def _anchors(layer: EngineLayer, nodes: Sequence[str], wiring: Wiring) -> list[str]:
+def _anchors(name: LayerName, nodes: Sequence[str], wiring: Wiring) -> list[str]:
     """Return the convolutions and products among a layer's nodes, if it computes one."""
-    steps = set(parse(layer.name, wiring.nodes).operations)
+    steps = set(name.operations)
     if steps and steps.isdisjoint(_PRODUCT_STEPS):
         return []
     return [node for node in nodes if wiring.nodes[node].op in ANCHORS]

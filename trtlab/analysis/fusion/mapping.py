@@ -70,6 +70,9 @@ class _Mapper:
         self.names = [parse(layer.name, self.known) for layer in layers]
         self.owners: dict[str, dict[int, Rule]] = defaultdict(dict)
         self.fates: dict[str, Fate] = {}
+        self.before: dict[str, frozenset[int]] = {}
+        self.after: dict[str, frozenset[int]] = {}
+        self.taken: set[int] = set()
         self.folded_into: dict[str, set[int]] = defaultdict(set)
         self.strange: dict[str, None] = {}
         self.unclear: dict[str, str] = {}
@@ -110,6 +113,8 @@ class _Mapper:
         """Apply a rule to every node that has no fate yet; say whether it settled any."""
         found = False
         nodes = self.wiring.graph.nodes
+        if all(node.name in self.fates or self.owners.get(node.name) for node in nodes):
+            return found
         self.before = self._nearest(nodes, self.wiring.before)
         self.after = self._nearest(reversed(nodes), self.wiring.after)
         self.taken = {number for owners in self.owners.values() for number in owners}
@@ -159,7 +164,7 @@ class _Mapper:
                     self._take(nodes[0], number, rule)
                 elif nodes:
                     doubtful[said].append((number, rule))
-                else:
+                elif said:
                     self.strange[said] = None
         for said, places in doubtful.items():
             self._tell_apart(said, self.named[said], places)

@@ -22,9 +22,11 @@ Parts are joined at parenthesis depth 0 only. A part is not always an ONNX node:
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from trtlab.record import EngineLayer
 
 _PROFILE = re.compile(r" \[profile (\d+)\]")
 _MYELIN = re.compile(r"_myl(\d+)_(\d+)$")
@@ -135,6 +137,28 @@ def parse(text: str, known: Collection[str] = ()) -> LayerName:
     return LayerName(
         text, "fused", tree(plain, known), by_myelin=myelin is not None, profile=profile
     )
+
+
+def profile_numbers(layers: Sequence[EngineLayer]) -> list[int]:
+    """Return the number of the optimization profile that each layer is for.
+
+    A layer says it in its name or in its tensors' names. Of those that Myelin made often only
+    one of several with the same first number (``_myl11_0`` to ``_myl11_7``) does.
+    """
+    texts = [(y.name, *(t.name for t in (*y.inputs, *y.outputs))) for y in layers]
+    said = [
+        max((int(number[:6]) for text in several for number in _PROFILE.findall(text)), default=0)
+        for several in texts
+    ]
+    made = [_MYELIN.search(layer.name) for layer in layers]
+    of_group: dict[str, int] = {}
+    for match, number in zip(made, said, strict=True):
+        if match:
+            of_group[match[1]] = max(number, of_group.get(match[1], 0))
+    return [
+        max(number, of_group[match[1]] if match else 0)
+        for match, number in zip(made, said, strict=True)
+    ]
 
 
 def tree(text: str, known: Collection[str] = (), depth: int = 0) -> Part:

@@ -37,6 +37,7 @@ class Wiring:
         self.order = {node.name: i for i, node in enumerate(graph.nodes)}
         self.writer: dict[str, str] = {}
         self.readers: dict[str, list[str]] = defaultdict(list)
+        self._data: dict[str, tuple[str, ...]] = {}
         self._inputs = {node.name: inputs_of(node) for node in graph.nodes}
         for node in graph.nodes:
             for tensor in filter(None, node.outputs):
@@ -54,11 +55,14 @@ class Wiring:
 
     def data_inputs(self, node: str) -> tuple[str, ...]:
         """Return the tensors that a node reads and that are not known before it runs."""
-        return tuple(
-            t
-            for t in self._inputs[node]
-            if not self.is_constant(t) and self.writer.get(t) not in self.shape_only
-        )
+        found = self._data.get(node)
+        if found is None:
+            found = self._data[node] = tuple(
+                t
+                for t in self._inputs[node]
+                if not self.is_constant(t) and self.writer.get(t) not in self.shape_only
+            )
+        return found
 
     def is_constant(self, tensor: str) -> bool:
         """Whether a tensor is a weight or made of weights alone."""

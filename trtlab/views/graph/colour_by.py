@@ -47,12 +47,14 @@ def colour_modes(fusion: Fusion) -> list[dict[str, Any]]:
 
 def time_origin(fusion: Fusion) -> str:
     """The provenance of layer times."""
-    return "measured" if fusion.source == "here" else "recorded"
+    return "recorded" if fusion.time_source == "recorded" else "measured"
 
 
 def time_reason(fusion: Fusion) -> str:
     """Why there are no layer times."""
-    return "n/a: built, not run" if fusion.time_kind is None else "n/a: not in the profile"
+    if fusion.time_kind is not None:
+        return "n/a: not in the profile"
+    return "n/a: built, not run" if fusion.source == "here" else "n/a: no times came with it"
 
 
 def _kinds(fusion: Fusion) -> dict[str, Any]:

@@ -88,6 +88,8 @@ def layer_title(name: str) -> str:
     if found:
         name, number = found["name"], f"_{found['number']}"
     name = name.removeprefix("__myl_")
+    # ONNX Runtime names a blocked node after its tensor: the last part alone says nothing.
+    name = re.sub(r"/?\w*_output(?:_\d+)?_nchwc$", "", name) or name
     first, *more = name.split("+") if "/" in name else [name]
     parts = [part for part in first.strip().split("/") if part] or [first]
     keep = 2 if _OPERATOR_END.fullmatch(parts[-1]) else 1

@@ -63,6 +63,8 @@ def pair_scene(a: Fusion, b: Fusion) -> dict[str, Any]:
     Raises:
         MismatchError: the engines have too many layers to be aligned without a graph.
     """
+    whole_a, whole_b, whole = a, b, align(a, b)
+    a, b = _without_order(a), _without_order(b)
     compared = align(a, b)
     names = unique_names(a.layers)
     made = scene(_paired(a, b, compared, names))
@@ -88,16 +90,37 @@ def pair_scene(a: Fusion, b: Fusion) -> dict[str, Any]:
     return made | {
         "title": pair_title(a, b) + without,
         "maker": f"A: {a.backend} for {a.target}, B: {b.backend} for {b.target}",
-        "recorded": "recorded" in (a.source, b.source),
-        "summary": [["engines", ""], *(list(row) for row in compared.rows())],
+        "recorded": "recorded" in (a.source, b.source, a.time_source, b.time_source),
+        "summary": [["engines", ""], *(list(row) for row in whole.rows())],
         "sides": ["A", "B"],
         "panes": ["A", "Both", "B"],
         "search": "layer or type",
-        "heads": [f"A: {_layers_text(a, b)}", f"B: {_layers_text(b, a)}"],
-        "note": _note(compared, undrawn=made["nodes"]["box"].count(-1)),
+        "heads": [f"A: {_layers_text(whole_a, whole_b)}", f"B: {_layers_text(whole_b, whole_a)}"],
+        "note": _note(
+            compared,
+            len(whole_a.layers) - len(a.layers),
+            len(whole_b.layers) - len(b.layers),
+            undrawn=made["nodes"]["box"].count(-1),
+        ),
         "sets": [_set(a, b, match) for match in compared.matches],
         "modes": _modes(a, b, compared),
     }
+
+
+def _without_order(fusion: Fusion) -> Fusion:
+    """Leave out the layers that only keep order: without tensors A's have no place to stand."""
+    kept = [n for n, group in enumerate(fusion.groups) if group.family != "sync, shape"]
+    number = {old: new for new, old in enumerate(kept)}
+    return replace(
+        fusion,
+        layers=tuple(fusion.layers[n] for n in kept),
+        groups=tuple(fusion.groups[n] for n in kept),
+        edges=tuple(replace(e, layer=number[e.layer]) for e in fusion.edges if e.layer in number),
+        fates=tuple(
+            replace(fate, layers=tuple(number[n] for n in fate.layers if n in number))
+            for fate in fusion.fates
+        ),
+    )
 
 
 def pair_title(a: Fusion, b: Fusion) -> str:
@@ -115,8 +138,10 @@ def _layers_text(fusion: Fusion, other: Fusion) -> str:
     return f"{plural(len(fusion.layers), 'layer')} {what} for {fusion.target}"
 
 
-def _note(compared: EngineComparison, undrawn: int) -> str:
+def _note(compared: EngineComparison, order_a: int, order_b: int, undrawn: int) -> str:
     notes = ["aligned without a graph"] if compared.aligned == "without a graph" else []
+    if order_a or order_b:
+        notes.append(f"not drawn: layers that only keep order, {order_a} in A and {order_b} in B")
     if undrawn:
         notes.append(f"not drawn in A: {plural(undrawn, 'layer')} without tensors")
     return "; ".join(notes)
@@ -255,7 +280,7 @@ def _time(a: Fusion, b: Fusion, match: Match) -> tuple[str, str]:
     """The times of a set and their provenance, or why there are none."""
     if match.time.a_ms is None and match.time.b_ms is None:
         return (time_reason(b) if a.time_kind else time_reason(a)), ""
-    return match.time.text(), time_origin(a if b.source == "here" else b)
+    return match.time.text(), time_origin(a if b.time_source == "here" else b)
 
 
 def _modes(a: Fusion, b: Fusion, compared: EngineComparison) -> list[dict[str, Any]]:

@@ -68,7 +68,7 @@ def scene(fusion: Fusion) -> dict[str, Any]:
         "panes": ["Before", "Both", "After"],
         "heads": _heads(fusion),
         "search": "node, op or layer",
-        "recorded": fusion.source == "recorded",
+        "recorded": "recorded" in (fusion.source, fusion.time_source),
         "summary": [list(row) for row in fusion.rows()],
         "folded": size > FOLDED_FROM,
         "notes": notes <= NOTES_UNTIL,
@@ -318,7 +318,7 @@ def _time_fact(fusion: Fusion, group: Group) -> list[str]:
     if group.time_ms is None:
         return [label, time_reason(fusion), ""]
     share = "" if group.time_share is None else f", {share_text(group.time_share)}"
-    text = f"{text_from_ms(group.time_ms)}{share} (median, n {fusion.runs})"
+    text = f"{text_from_ms(group.time_ms)}{share} (median, n {fusion.runs or N_A})"
     return [label, text, time_origin(fusion)]
 
 
