@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -864,3 +865,27 @@ def test_fusion_of_a_plan_and_of_files(capsys, shared_data):
     _, measured = answer(capsys, "bench", "zoo:digits", "--quick")
     assert main(["fusion", measured["id"]]) == 2
     assert "is a measurement, not a plan" in capsys.readouterr().err
+
+
+def test_what_a_command_reads_is_not_written_over(capsys, tmp_path):
+    model = tmp_path / "mine.onnx"
+    shutil.copy(trtlab_path("digits"), model)
+    before = model.read_bytes()
+    for command in ("fusion", "netron"):
+        assert main([command, str(model), "-o", str(model)]) == 2
+        assert "it is what the command reads" in capsys.readouterr().err
+    assert model.read_bytes() == before
+
+
+def test_settings_of_a_build_are_refused_for_a_plan(capsys):
+    _, built = answer(capsys, "build", "zoo:digits", "--backend", "onnxruntime")
+    assert main(["fusion", built["id"], "--target", "sm89"]) == 2
+    assert "--target cannot change it" in capsys.readouterr().err
+    assert main(["fusion", "zoo:digits", "--onnx", "x.onnx"]) == 2
+    assert "explained alone" in capsys.readouterr().err
+
+
+def trtlab_path(name):
+    from trtlab.zoo.catalogue import shipped_path
+
+    return shipped_path(name)

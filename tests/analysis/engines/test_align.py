@@ -531,3 +531,25 @@ def test_names_are_escaped_and_long_tables_stay_short():
     comparison = align(fused(*layers), fused(*layers[::-1]))
     assert "<b>" not in comparison._repr_html_()
     assert len(comparison.rows()) < 20
+
+
+def test_the_total_is_of_the_same_sets_on_both_sides():
+    whole = fused(part("x", "c1", 2.0), part("y", "r1", 2.0))
+    half = fused(part("x", "c1", 2.0), part("y", "r1"))
+    assert align(whole, half).total.difference_ms == 0
+
+
+def test_what_is_recorded_is_said_of_its_side():
+    a = fused(part("x", "c1", 2.0))
+    comparison = align(a, replace(a, time_source="recorded"))
+    assert not comparison.a.endswith("recorded")
+    assert comparison.b.endswith(", recorded")
+
+
+def test_other_input_dimensions_are_other_conditions():
+    a = fused(part("x", "c1"))
+    tensors = {n: replace(t, shape=(32, 3)) for n, t in a.graph.tensors.items()}
+    others = {n: replace(t, shape=(1, 3)) for n, t in a.graph.tensors.items()}
+    one, other = (replace(a, graph=replace(a.graph, tensors=t)) for t in (tensors, others))
+    said = caveats(align(one, other)).get("different-conditions", "")
+    assert bool(a.graph.inputs) == ("input" in said)

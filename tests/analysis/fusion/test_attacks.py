@@ -5,9 +5,14 @@ from dataclasses import replace
 import pytest
 
 from tests.analysis.fusion.making import fate, fused, graph, group, layer, node, tensor
+from tests.making import layer as timing
+from tests.making import layer_profile, plan
 from trtlab.analysis.fusion.boundary import borders
+from trtlab.analysis.fusion.fuse import fuse
+from trtlab.errors import SpecError
 from trtlab.model.types import Graph, Node, Tensor
 from trtlab.record import EngineLayer
+from trtlab.spec import BuildConfig
 
 SIZE = 1 * 8 * 4 * 4 * 4
 
@@ -232,3 +237,36 @@ def test_one_tensor_with_thousands_of_readers_and_one_layer_with_thousands_of_pr
     apart = fused(readers, layer("r", "x", "a"),
                   *(layer(f"m{i}", "a", f"y{i}") for i in range(3000)))  # fmt: skip
     assert {s.barrier for s in apart.seams} == {"several readers"}
+
+
+def test_of_several_optimization_profiles_the_one_that_was_timed_is_shown():
+    made = graph(node("c", "Conv", "x w", "a"), node("r", "Relu", "a", "y"), constants="w")
+    layers = (layer("c", "x", "t_myl3"), layer("__myl_Relu_myl3_1", "t_myl3", "y"),
+              layer("c [profile 1]", "x [profile 1]", "t_myl7"),
+              layer("r [profile 1]_myl7_0", "t_myl7", "u_myl7"),
+              layer("__myl_Relu_myl7_1", "u_myl7", "y [profile 1]"))  # fmt: skip
+    found = fused(made, *layers)
+    assert [y.name for y in found.layers] == ["c", "__myl_Relu_myl3_1"]
+    timed = layer_profile(plan=None, layers=(timing("c [profile 1]"),))
+    whole = replace(plan(), config=BuildConfig(backend="tensorrt"), layers=layers)
+    found = fuse(whole, made, profile=timed)
+    assert found.layers[0].name == "c [profile 1]"
+    assert len(found.layers) == 3
+    assert {"first-profile", "layers-without-time"} <= {c.kind for c in found.caveats}
+    assert "profile 1" in next(c.message for c in found.caveats if c.kind == "first-profile")
+
+
+def test_times_from_elsewhere_are_recorded_also_of_a_plan_made_here():
+    made = graph(node("c", "Relu", "x", "y"))
+    times = layer_profile(plan=None, layers=(timing("c"),), source="recorded")
+    whole = replace(plan(), config=BuildConfig(backend="tensorrt"), layers=(layer("c", "x", "y"),))
+    found = fuse(whole, made, profile=times)
+    assert (found.source, found.time_source) == ("here", "recorded")
+    assert "measured elsewhere: recorded" in repr(found)
+
+
+def test_a_node_that_is_nearly_right_is_suggested():
+    found = fused(graph(node("conv_1", "Relu", "x", "y")), layer("k", "x", "y", nodes="conv_1"))
+    with pytest.raises(SpecError) as caught:
+        found.explain("conv_l")
+    assert "Did you mean 'conv_1'?" in caught.value.hint

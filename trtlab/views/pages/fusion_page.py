@@ -12,13 +12,13 @@ from trtlab.views.theme import Theme, graph_palette
 from trtlab.views.widgets.graph_view import MODULE
 
 
-def fusion_page(fusion: Fusion, other: Fusion | None = None, *, theme: Theme = "light") -> str:
+def fusion_page(fusion: Fusion, other: Fusion | None = None, *, theme: Theme | None = None) -> str:
     """Return the text of an HTML file that shows a fusion as ``graph`` does.
 
     Args:
         fusion: Which nodes became which layers.
         other: That of another engine, to be compared with.
-        theme: The theme that the page begins with; a button on it changes it.
+        theme: The theme that the page begins with, None for the system's; a button changes it.
     """
     import jinja2
 

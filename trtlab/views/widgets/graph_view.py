@@ -53,9 +53,15 @@ def graph(
         height: Height in pixels; the width is the place's.
 
     Raises:
-        SpecError: ``theme`` or ``height`` is out of range.
+        SpecError: it is no fusion, or ``theme`` or ``height`` is out of range.
         MismatchError: the engines have too many layers to be aligned without a graph.
     """
+    for each in (fusion, other):
+        if each is not None and not isinstance(each, Fusion):
+            raise SpecError(
+                f"A {type(each).__name__} cannot be drawn as a graph.",
+                hint="Give what trtlab.fusion(plan) returned.",
+            )
     return GraphView(fusion, other, theme=theme, height=height)
 
 
