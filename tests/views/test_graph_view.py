@@ -121,7 +121,7 @@ def test_the_page_holds_the_module_and_the_scene_and_names_no_address():
 
 def test_what_is_no_fusion_cannot_be_drawn():
     with pytest.raises(SpecError, match="A dict cannot be drawn"):
-        graph({})
+        trtlab.graph({})
 
 
 def test_the_page_forbids_its_own_browser_every_request():
