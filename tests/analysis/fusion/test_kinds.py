@@ -164,7 +164,7 @@ def test_what_a_node_says():
     found = fused(BLOCK, layer("k", "x", "y", nodes="c b add r"))
     text = found.explain("b")
     assert text.startswith("b (BatchNormalization) was fused with c (Conv), add (Add)")
-    assert "saves 3.00 KiB of memory traffic (estimated)" in text
+    assert "saves 3.00 KiB of memory traffic at N = 1 (estimated)" in text
     assert found.explain("k") == found.explain("G1") == found.groups[0].text
     assert "up to 3 kernel launches are saved" in found.explain("G1")
     with pytest.raises(SpecError, match="no node and no layer 'nope'"):

@@ -72,6 +72,7 @@ def node_text(
     groups: Sequence[Group],
     neighbours: Sequence[Seam],
     wiring: Wiring,
+    sizes: Mapping[str, int],
 ) -> str:
     """Say what became of a node, why that helps, and what keeps it from its neighbours."""
     node = wiring.nodes[fate.node]
@@ -97,16 +98,17 @@ def node_text(
         first = _beside(name, fate, groups, where[0], wiring)
     words = [first]
     if len(where) == 1:
-        words += _why_it_helps(groups[fate.layers[0]])
+        words += _why_it_helps(groups[fate.layers[0]], sizes)
     words += _apart(fate.node, neighbours)
     return " ".join(words)
 
 
-def _why_it_helps(group: Group) -> list[str]:
+def _why_it_helps(group: Group, sizes: Mapping[str, int]) -> list[str]:
     meanings = [_MEANINGS[p] for p in group.patterns if p in _MEANINGS][:1]
     if group.saved_bytes:
         saved = text_from_bytes(group.saved_bytes)
-        return [*meanings, f"Fusing them saves {saved} of memory traffic (estimated)."]
+        text = f"Fusing them saves {saved} of memory traffic{_at(sizes)} (estimated)."
+        return [*meanings, text]
     return meanings
 
 
@@ -147,14 +149,18 @@ def _gain(group: Group, wiring: Wiring, sizes: Mapping[str, int]) -> list[str]:
         words.append("what they share is read once")
     saved = ""
     if group.saved_bytes:
-        at = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-        saved = f": {text_from_bytes(group.saved_bytes)} less traffic{f' at {at}' if at else ''}"
-        saved += " (estimated)"
+        saved = f": {text_from_bytes(group.saved_bytes)} less traffic{_at(sizes)} (estimated)"
     launches = len(real) - 1
     sentence = " and ".join(words) + saved
     if launches > 0:
         sentence += f"; up to {launches} kernel launch{'es are' if launches > 1 else ' is'} saved"
     return [f"{sentence[0].upper()}{sentence[1:]}."]
+
+
+def _at(sizes: Mapping[str, int]) -> str:
+    """Return which sizes an estimate is for: `` at N = 8``."""
+    at = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+    return f" at {at}" if at else ""
 
 
 def _apart(node: str, neighbours: Sequence[Seam]) -> list[str]:

@@ -93,7 +93,7 @@ def fuse(
         edges=mapped.edges,
         fates=mapped.fates,
         seams=between,
-        explanations=_explanations(mapped.fates, layers, groups, between, wiring),
+        explanations=_explanations(mapped.fates, layers, groups, between, wiring, sizes),
         sizes=sizes,
         time_kind=profile.time_kind if profile else None,
         time_source=profile.source if profile else None,
@@ -243,13 +243,15 @@ def _explanations(
     groups: Sequence[Group],
     between: Sequence[Seam],
     wiring: Wiring,
+    sizes: Mapping[str, int],
 ) -> dict[str, str]:
     neighbours: dict[str, list[Seam]] = defaultdict(list)
     for seam in between:
         neighbours[seam.writer].append(seam)
         neighbours[seam.reader].append(seam)
     return {
-        fate.node: node_text(fate, layers, groups, neighbours[fate.node], wiring) for fate in fates
+        fate.node: node_text(fate, layers, groups, neighbours[fate.node], wiring, sizes)
+        for fate in fates
     }
 
 
