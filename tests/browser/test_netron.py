@@ -12,7 +12,7 @@ import trtlab
 from tests.browser.conftest import WAIT_MS
 from tests.model.nets import perceptron
 from trtlab.verbs.load import graph_of
-from trtlab.views import netron_page
+from trtlab.views.pages import netron_page
 
 pytestmark = pytest.mark.browser
 
