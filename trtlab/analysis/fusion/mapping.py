@@ -88,8 +88,9 @@ class _Mapper:
         while self._settle(self._by_its_place) or self._settle(self._written_in_place):
             pass
         self._settle(self._renames_only)
-        same = twins(self.wiring)
-        self._settle(lambda node: same_as(node, same))
+        if len(self.fates) + len(self.owners) < len(self.wiring.nodes):
+            same = twins(self.wiring)
+            self._settle(lambda node: same_as(node, same))
         edges = [
             Edge(node.name, layer, rule)
             for node in self.wiring.graph.nodes

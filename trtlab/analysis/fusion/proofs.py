@@ -13,6 +13,8 @@ _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _SAME = frozenset({"Identity", "Dropout"})
 _WITH_TENSORS = frozenset({"Constant", "ConstantOfShape", "TfIdfVectorizer"})
 _OF_ONE = frozenset({"Concat", "Sum", "Max", "Min", "Mean"})
+_PERHAPS = _OF_ONE | {"Cast", "Transpose", "Expand"}
+"""Operators of which type, dimensions or attributes tell whether they move anything."""
 
 
 def not_computed(node: Node, wiring: Wiring, layers: Collection[int] = ()) -> Fate | None:
@@ -43,6 +45,8 @@ def moves_nothing(node: Node, wiring: Wiring) -> tuple[Rule, str] | None:
         return "view", f"{node.op} gives the same values other dimensions: nothing is moved."
     if node.op in _SAME:
         return "identity", f"{node.op} passes its input on as it is when a network only runs."
+    if node.op not in _PERHAPS:
+        return None
     read, written = one_in_one_out(node, wiring)
     if read is None or written is None:
         return None
