@@ -155,10 +155,17 @@ def node_costs(graph: Graph, sizes: Mapping[str, int] | None = None) -> tuple[No
         known = tuple(d for d in dims if d is not None)
         if tensor.shape == () or len(known) == len(dims):
             shapes[name] = () if tensor.shape == () else known
-        width = re.search(r"\d+", tensor.dtype or "")
-        if width or tensor.dtype == "bool":
-            bits[name] = int(width[0]) if width else 8
+        if (width := bits_of(tensor.dtype)) is not None:
+            bits[name] = width
     return tuple(_cost(node, shapes, bits) for node in graph.nodes)
+
+
+def bits_of(dtype: str | None) -> int | None:
+    """Return the width of a data type, None where its name does not tell."""
+    if dtype == "bool":
+        return 8
+    found = re.search(r"\d+", dtype or "")
+    return int(found[0]) if found else None
 
 
 def total(costs: Iterable[NodeCost]) -> Total:

@@ -13,9 +13,6 @@ from trtlab.formats.trtexec_profile import profile_json
 from trtlab.formats.trtexec_times import times_json
 from trtlab.store import write_file
 
-FORMS = ("layers", "profile", "times")
-"""What trtexec exports: ``--exportLayerInfo``, ``--exportProfile``, ``--exportTimes``."""
-
 _WRITERS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
     "plan": ("layers", layers_json),
     "layer-profile": ("profile", profile_json),
@@ -29,7 +26,8 @@ def export(record: Any, path: str | os.PathLike[str], *, form: str | None = None
     Args:
         record: A ``Plan``, a ``LayerProfile`` or a ``Measurement``.
         path: The file.
-        form: One of ``FORMS``, to be sure what is written; the record decides it.
+        form: ``layers``, ``profile`` or ``times``, to be sure what is written; the record
+            decides it.
 
     Returns:
         Where it was written.

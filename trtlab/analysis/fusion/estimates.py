@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
+from trtlab.analysis.flops import bits_of
 from trtlab.analysis.fusion.proofs import moves_nothing
 from trtlab.analysis.fusion.wiring import Wiring
 from trtlab.model.types import Dim, Tensor
@@ -23,14 +23,6 @@ def byte_count(
     dims = [sizes.get(dim) if isinstance(dim, str) else dim for dim in shape]
     known = [dim for dim in dims if dim is not None]
     return -(-prod(known) * bits // 8) if len(known) == len(dims) else None
-
-
-def bits_of(dtype: str | None) -> int | None:
-    """Return the width of a data type, None where its name does not tell."""
-    if dtype == "bool":
-        return 8
-    found = re.search(r"\d+", dtype or "")
-    return int(found[0]) if found else None
 
 
 def layer_bytes(

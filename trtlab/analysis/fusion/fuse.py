@@ -56,19 +56,13 @@ def fuse(
         PlanError: the plan does not say its layers.
         MismatchError: the profile is of another plan.
     """
-    layers = plan.layers
-    if layers is None:
+    if plan.layers is None:
         raise PlanError(
             f"The plan of {plan.model.name} does not say which layers it has.",
             hint="Build it again with profiling_verbosity DETAILED.",
         )
     source: Literal["model", "names"] = "names" if graph is None else "model"
-    every = layers
-    numbers = profile_numbers(every)
-    timed = {timing.name for timing in profile.layers} if profile else set()
-    ran = Counter(n for y, n in zip(every, numbers, strict=True) if y.name in timed)
-    shown = ran.most_common(1)[0][0] if ran else 0
-    layers = tuple(y for y, number in zip(every, numbers, strict=True) if number == shown)
+    shown, layers = _of_one_profile(plan.layers, profile)
     if graph is None:
         graph = graph_from_layers(plan.model.name, layers)
     if sizes is None:
@@ -79,7 +73,7 @@ def fuse(
         mapped = replace(mapped, fates=tuple(_by_name_alone(fate) for fate in mapped.fates))
     wiring = Wiring(graph)
     builder = _BUILDERS[plan.config.backend]
-    times = _times(plan, every, profile) if profile else {}
+    times = _times(plan, plan.layers, profile) if profile else {}
     groups = _groups(wiring, layers, mapped, sizes, times, builder)
     between = seams(wiring, layers, mapped.fates)
     fusion = Fusion(
@@ -100,26 +94,24 @@ def fuse(
         runs=profile.runs if profile else 0,
         source=plan.source,
     )
-    caveats = [*_caveats(fusion, mapped), *(profile.caveats if profile else ())]
-    if len(layers) < len(every):
-        caveats.append(
-            Caveat(
-                "first-profile",
-                f"The engine has {len(every) - len(layers)} more layers for other optimization "
-                f"profiles; these are those of profile {shown}.",
-                "Build with one optimization profile, or give times of another, to see that.",
-            )
-        )
-    untimed = [g for g in groups if g.time_ms is None and g.family != "sync, shape"]
-    if profile is not None and untimed:
-        caveats.append(
-            Caveat(
-                "layers-without-time",
-                f"{len(untimed)} of {len(layers)} layers have no time: shares are of the others.",
-                "Profile the whole engine; of two layers with one name neither time is known.",
-            )
-        )
-    return replace(fusion, caveats=tuple(caveats))
+    caveats = (
+        *_caveats(fusion, mapped),
+        *(profile.caveats if profile else ()),
+        *_about_profiles(len(plan.layers) - len(layers), shown),
+        *_about_times(fusion),
+    )
+    return replace(fusion, caveats=caveats)
+
+
+def _of_one_profile(
+    layers: Sequence[EngineLayer], profile: LayerProfile | None
+) -> tuple[int, tuple[EngineLayer, ...]]:
+    """Return an optimization profile's number and its layers: the one timed, else the first."""
+    numbers = profile_numbers(layers)
+    timed = {timing.name for timing in profile.layers} if profile else set()
+    ran = Counter(n for y, n in zip(layers, numbers, strict=True) if y.name in timed)
+    shown = ran.most_common(1)[0][0] if ran else 0
+    return shown, tuple(y for y, n in zip(layers, numbers, strict=True) if n == shown)
 
 
 def _by_name_alone(fate: Fate) -> Fate:
@@ -253,6 +245,33 @@ def _explanations(
         fate.node: node_text(fate, layers, groups, neighbours[fate.node], wiring, sizes)
         for fate in fates
     }
+
+
+def _about_profiles(others: int, shown: int) -> list[Caveat]:
+    if not others:
+        return []
+    return [
+        Caveat(
+            "first-profile",
+            f"The engine has {others} more layers for other optimization profiles; these are "
+            f"those of profile {shown}.",
+            "Build with one optimization profile, or give times of another, to see that.",
+        )
+    ]
+
+
+def _about_times(fusion: Fusion) -> list[Caveat]:
+    untimed = [g for g in fusion.groups if g.time_ms is None and g.family != "sync, shape"]
+    if fusion.time_kind is None or not untimed:
+        return []
+    return [
+        Caveat(
+            "layers-without-time",
+            f"{len(untimed)} of {len(fusion.layers)} layers have no time: shares are of the "
+            "others.",
+            "Profile the whole engine; of two layers with one name neither time is known.",
+        )
+    ]
 
 
 def _caveats(fusion: Fusion, mapped: Mapped) -> list[Caveat]:

@@ -258,7 +258,6 @@ class _Mapper:
     # Regions
 
     def _is_region(self, number: int) -> bool:
-        # A layer that Myelin made is opened where the builder lists what is in the region.
         return self.names[number].role == "region" or self.layers[number].type in REGIONS
 
     def _open(self, number: int) -> None:
