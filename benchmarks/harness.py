@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, median_figure, upper_figure
 from trtlab import sampling, worker
 from trtlab.backends import base
-from trtlab.dataset import random_inputs
+from trtlab.dataset.random import random_inputs
 from trtlab.record import Plan
 from trtlab.spec import BuildConfig, RunConfig, input_shapes
 from trtlab.store import Store

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trtlab.dataset import random_inputs
+from trtlab.dataset.random import random_inputs
 from trtlab.errors import SpecError
 from trtlab.model.types import Tensor
 

@@ -31,11 +31,18 @@ from trtlab.codec import from_json, to_json
 from trtlab.environment import machine_id
 from trtlab.errors import JobCancelled, PlanError, RecordError, StoreError
 from trtlab.model.types import Graph, Model
-from trtlab.record import SCHEMA_VERSION, LayerProfile, Measurement, Plan, WorkspaceCurve
+from trtlab.record import (
+    SCHEMA_VERSION,
+    Accuracy,
+    LayerProfile,
+    Measurement,
+    Plan,
+    WorkspaceCurve,
+)
 from trtlab.units import bytes_from_text
 
-Record = Plan | Measurement | LayerProfile | WorkspaceCurve
-T = TypeVar("T", Plan, Measurement, LayerProfile, WorkspaceCurve)
+Record = Plan | Measurement | LayerProfile | WorkspaceCurve | Accuracy
+T = TypeVar("T", Plan, Measurement, LayerProfile, WorkspaceCurve, Accuracy)
 R = TypeVar("R", bound=Record)
 
 INDEX_VERSION = 1
@@ -45,7 +52,7 @@ _LOCK_POLL_SECONDS = 0.1
 _LARGEST_RECORD = 64 * 2**20
 DEFAULT_PLAN_LIMIT = 4 * 2**30
 _KINDS: dict[str, type[Any]] = {
-    k.kind: k for k in (Plan, Measurement, LayerProfile, WorkspaceCurve)
+    k.kind: k for k in (Plan, Measurement, LayerProfile, WorkspaceCurve, Accuracy)
 }
 _SCHEMA = """
 CREATE TABLE records (

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trtlab.model.conversion import ConversionReport
+
 Dim = int | str | None
 """A dimension: a number, a named dynamic axis, or None when nothing is known about it."""
 
@@ -76,8 +78,10 @@ class Model:
         source: ``onnx``, or ``network`` for a function over TensorRT's network definition API.
         external_files: Files with weights, relative to the model's folder; usually none.
         stamp: What tells whether the files changed since: inode, size and time of each.
-        recipe: The precision recipe that made it; ``fp32`` as opened.
+        recipe: The precision recipe that made it, else what its weights and Q/DQ nodes say:
+            ``fp32``, ``fp16``, ``bf16`` or ``qdq``.
         parent: Hash of the model that it was made from, or None.
+        conversion: What was done to its parent, where trtlab did it.
     """
 
     name: str
@@ -94,6 +98,7 @@ class Model:
     stamp: str = ""
     recipe: str = "fp32"
     parent: str | None = None
+    conversion: ConversionReport | None = None
 
     @property
     def batch_axis(self) -> str | None:

@@ -5,12 +5,17 @@ measured, ``Plan`` is the builder's own report, costs are estimated. The *source
 this machine made the record and ``recorded`` when another one did; the store decides on reading.
 """
 
+from trtlab.record.accuracy import Accuracy as Accuracy
+from trtlab.record.accuracy import DataRef as DataRef
+from trtlab.record.accuracy import LabelMetrics as LabelMetrics
+from trtlab.record.accuracy import NodeError as NodeError
+from trtlab.record.accuracy import OutputError as OutputError
+from trtlab.record.accuracy import Stage as Stage
 from trtlab.record.base import SCHEMA_VERSION as SCHEMA_VERSION
 from trtlab.record.base import UNKNOWN_RECIPE as UNKNOWN_RECIPE
 from trtlab.record.base import Environment as Environment
 from trtlab.record.base import Failure as Failure
 from trtlab.record.base import ModelRef as ModelRef
-from trtlab.record.base import Shown as Shown
 from trtlab.record.base import Source as Source
 from trtlab.record.comparison import Comparison as Comparison
 from trtlab.record.comparison import Difference as Difference

@@ -1,8 +1,7 @@
-"""What every record has: how it shows itself, where it was made, which model it is about."""
+"""What every record has: where it was made, and which model it is about."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,29 +17,6 @@ UNKNOWN_RECIPE = "precision not known"
 """The recipe of a model of which only other tools' files tell."""
 
 Source = Literal["here", "recorded"]
-
-
-class Shown:
-    """A record that shows itself as text and small HTML, both built from ``rows()`` alone."""
-
-    __slots__ = ()
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Return label and text, most important first."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        rows = self.rows()
-        width = max(len(label) for label, _ in rows)
-        return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
-
-    def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th scope='row' style='text-align:left'>{html.escape(label)}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for label, text in self.rows()
-        )
-        return f"<table class='trtlab-record'>{cells}</table>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

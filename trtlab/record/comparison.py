@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from trtlab import stats
 from trtlab.record.base import (
-    Shown,
     caveat_rows,
 )
+from trtlab.shown import Shown
 from trtlab.spec import Caveat
 from trtlab.units import (
     N_A,

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from trtlab import stats
-from trtlab.record.base import Shown, caveat_rows
+from trtlab.record.base import caveat_rows
 from trtlab.record.comparison import Difference, Verdict, difference_text
 from trtlab.record.fusion import Family, State
 from trtlab.record.layers import TIME_WORDS, TimeKind
+from trtlab.shown import Shown
 from trtlab.spec import Caveat
 from trtlab.units import N_A, text_from_ms, text_from_number
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trtlab.errors import SpecError
 from trtlab.model.types import Graph
-from trtlab.record.base import ModelRef, Shown, Source, caveat_rows
+from trtlab.record.base import ModelRef, Source, caveat_rows
 from trtlab.record.layers import TimeKind
 from trtlab.record.plan import EngineLayer
+from trtlab.shown import Shown
 from trtlab.spec import Caveat
 from trtlab.units import N_A, text_from_bytes
 

@@ -11,11 +11,11 @@ from trtlab.codec import Int64Array
 from trtlab.record.base import (
     Environment,
     ModelRef,
-    Shown,
     Source,
     caveat_rows,
     source_rows,
 )
+from trtlab.shown import Shown
 from trtlab.spec import BuildConfig, Caveat, RunConfig, Shape
 from trtlab.units import (
     N_A,

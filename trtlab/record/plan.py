@@ -11,11 +11,11 @@ from trtlab.model.types import Dim, Tensor
 from trtlab.record.base import (
     Environment,
     ModelRef,
-    Shown,
     Source,
     caveat_rows,
     source_rows,
 )
+from trtlab.shown import Shown
 from trtlab.spec import BuildConfig, Caveat
 from trtlab.units import (
     N_A,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from trtlab.record.base import (
     Failure,
     ModelRef,
-    Shown,
 )
 from trtlab.record.measurement import Measurement
 from trtlab.record.plan import Plan
+from trtlab.shown import Shown
 from trtlab.spec import BuildConfig, RunConfig
 from trtlab.units import (
     text_from_bytes,

@@ -11,13 +11,13 @@ from trtlab.record.base import (
     Environment,
     Failure,
     ModelRef,
-    Shown,
     Source,
     caveat_rows,
     source_rows,
 )
 from trtlab.record.measurement import Measurement
 from trtlab.record.plan import BuilderMemory
+from trtlab.shown import Shown
 from trtlab.spec import BuildConfig, Caveat
 from trtlab.units import N_A, text_from_bytes, text_from_file_size
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from trtlab import device, sampling, stats, worker
 from trtlab.backends import base
-from trtlab.dataset import random_inputs
+from trtlab.dataset.random import random_inputs
 from trtlab.environment import capture, cpu_seconds
 from trtlab.errors import BackendUnavailableError
 from trtlab.model.types import Tensor

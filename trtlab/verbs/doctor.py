@@ -10,7 +10,8 @@ from trtlab.backends import base
 from trtlab.backends.base import Ability, BackendStatus
 from trtlab.environment import capture, gpu_state, version
 from trtlab.errors import StoreError
-from trtlab.record import Environment, Shown
+from trtlab.record import Environment
+from trtlab.shown import Shown
 from trtlab.store import Store, home_folder
 from trtlab.units import text_from_bytes
 from trtlab.verbs.build import distributions

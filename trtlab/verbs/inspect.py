@@ -14,7 +14,7 @@ from trtlab.analysis.flops import NodeCost, Total, node_costs, total
 from trtlab.backends import base
 from trtlab.backends.base import Rejection
 from trtlab.model.types import Graph, Model, Tensor
-from trtlab.record import Shown
+from trtlab.shown import Shown
 from trtlab.spec import RunConfig, Shape, input_shapes
 from trtlab.store import Store
 from trtlab.units import text_from_bytes, text_from_count, text_from_shape

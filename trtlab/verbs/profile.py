@@ -11,7 +11,7 @@ from typing import Any
 from trtlab import worker
 from trtlab.backends import base
 from trtlab.codec import Int64Array
-from trtlab.dataset import random_inputs
+from trtlab.dataset.random import random_inputs
 from trtlab.environment import capture
 from trtlab.model.types import Tensor
 from trtlab.record import LayerProfile, LayerTiming, Plan, TimeKind

@@ -1,4 +1,4 @@
-"""Data that goes in. So far: inputs invented for measuring speed."""
+"""Inputs invented for measuring speed."""
 
 from __future__ import annotations
 
