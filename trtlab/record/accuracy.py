@@ -43,7 +43,8 @@ class OutputError:
             classification.
         top1_agreement: Share of samples where both name the same class.
         top5_agreement: Share where the reference's class is among the five highest.
-        beyond_both: Share of elements beyond absolute *and* relative tolerance (Polygraphy's rule).
+        beyond_both: Share of elements beyond both tolerances, absolute and relative
+            (Polygraphy's rule).
         beyond_sum: Share beyond ``atol + rtol * |reference|`` (trtexec's rule).
         atol, rtol: The tolerances of both rules; they come from the precision.
         not_finite: NaN and infinite elements that the reference does not have.

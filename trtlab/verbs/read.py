@@ -26,9 +26,9 @@ from trtlab.record import (
     Measurement,
     ModelRef,
     Plan,
-    Shown,
     WorkspaceCurve,
 )
+from trtlab.shown import Shown
 from trtlab.spec import TENSORRT, BuildConfig, Caveat, RunConfig, Shape, input_shapes
 from trtlab.store import Record, Store, key_of, record_id
 from trtlab.verbs.benchmark import doubts
