@@ -51,6 +51,19 @@ class Calibration:
     random: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationTable:
+    """Ranges as a file holds them: to be kept, read by people, and used again.
+
+    Attributes:
+        parent: Hash of the model whose tensors they are.
+    """
+
+    parent: str
+    calibration: Calibration
+    ranges: Mapping[str, Range]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ConversionReport(Shown):
     """What a conversion did; it travels in the metadata of the file that it made.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from trtlab.codec import from_json
 from trtlab.errors import ModelError
 from trtlab.model.checking import (
     check_rest,
@@ -17,6 +19,7 @@ from trtlab.model.checking import (
     check_versions,
     default_opset,
 )
+from trtlab.model.conversion import ConversionReport
 from trtlab.model.graphs import build_graph, infer, skeleton_of, with_shapes
 from trtlab.model.hashing import content_hash
 from trtlab.model.printing import printable
@@ -33,6 +36,12 @@ from trtlab.model.weights import (
 _PROTOBUF_LIMIT = 2**31
 """Bytes; protobuf cannot parse a larger message."""
 
+CONVERSION_KEY = "trtlab.conversion"
+"""Key in a file's metadata under which trtlab writes what it did to the model."""
+
+_LONGEST_REPORT = 16 * 2**20
+"""Bytes of metadata that are read; a report on 10,000 nodes takes one MiB."""
+
 _QUANTISED = {
     "QuantizeLinear",
     "DequantizeLinear",
@@ -44,11 +53,19 @@ _QUANTISED = {
 }
 
 
+_FLOAT_RECIPES: Mapping[int, str] = {
+    onnx.TensorProto.FLOAT: "fp32",
+    onnx.TensorProto.FLOAT16: "fp16",
+    onnx.TensorProto.BFLOAT16: "bf16",
+}
+
+
 def read_model(path: str | os.PathLike[str], *, name: str | None = None) -> tuple[Model, Graph]:
     """Open an ONNX file. Runs native code, so call it inside a worker process.
 
     External data is streamed for the hash and otherwise not loaded; see ``WeightFolder`` for
-    where it may lie. A model whose graph quantises has the recipe ``qdq``.
+    where it may lie. The recipe is what the file's metadata says where trtlab made it, ``qdq``
+    where the graph quantises, else the type that most of its floating-point weights have.
 
     Args:
         path: The ``.onnx`` file.
@@ -187,7 +204,7 @@ def _is_text(start: bytes) -> bool:
 def _model(path: Path, name: str, digest: str, proto: onnx.ModelProto, graph: Graph) -> Model:
     stored = list(graph_tensors(proto.graph))
     stored += [t for function in proto.functions for t in stored_tensors(function.node)]
-    quantised = any(node.op in _QUANTISED for node in graph.nodes)
+    conversion = _conversion(proto)
     return Model(
         name=name,
         path=str(path.absolute()),
@@ -199,8 +216,32 @@ def _model(path: Path, name: str, digest: str, proto: onnx.ModelProto, graph: Gr
         parameters=sum(map(element_count, stored)),
         weight_bytes=sum(map(stored_bytes, stored)),
         external_files=tuple(sorted({f for t in stored if is_external(t) for f in _location(t)})),
-        recipe="qdq" if quantised else "fp32",
+        recipe=conversion.recipe if conversion else _recipe(stored, graph),
+        parent=conversion.parent if conversion else None,
+        conversion=conversion,
     )
+
+
+def _conversion(proto: onnx.ModelProto) -> ConversionReport | None:
+    """Return what trtlab wrote about its own conversion; what is no such text counts as none."""
+    text = next((p.value for p in proto.metadata_props if p.key == CONVERSION_KEY), "")
+    if not text or len(text) > _LONGEST_REPORT:
+        return None
+    try:
+        return from_json(text.encode(), ConversionReport)
+    except ValueError:
+        return None
+
+
+def _recipe(stored: Sequence[onnx.TensorProto], graph: Graph) -> str:
+    if any(node.op in _QUANTISED for node in graph.nodes):
+        return "qdq"
+    count: Counter[str] = Counter()
+    for tensor in stored:
+        recipe = _FLOAT_RECIPES.get(tensor.data_type)
+        if recipe is not None:
+            count[recipe] += element_count(tensor)
+    return count.most_common(1)[0][0] if count else "fp32"
 
 
 def _location(tensor: onnx.TensorProto) -> list[str]:

@@ -172,6 +172,17 @@ def zoo_path(
     return path
 
 
+def read_made(
+    path: Path,
+    name: str,
+    store: Store,
+    progress: Progress = silent,
+    cancel: threading.Event | None = None,
+) -> Model:
+    """Read a model file that trtlab made, under the name that people know it by."""
+    return _read(path, name, store, progress, cancel)
+
+
 def check_is_onnx(model: Model) -> None:
     """Refuse a network function where an ONNX graph is needed.
 
