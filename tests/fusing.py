@@ -70,3 +70,27 @@ def unlike(*parts, **rest):
     number = next(COUNTER)
     nodes = tuple(replace(n, name=f"{n.name}-{number}") for n in made.graph.nodes)
     return replace(made, graph=replace(made.graph, nodes=nodes), graph_source="names")
+
+
+def mutated(fusion, rng, kind):
+    """A fusion whose map is wrong: a node moved to a neighbouring group, dropped, or invented."""
+    edges = list(fusion.edges)
+    seam = rng.choice(fusion.seams)
+    node, other = rng.choice([(seam.writer, seam.reader), (seam.reader, seam.writer)])
+    if kind == "drop":
+        node = rng.choice(edges).node
+    place = rng.choice([i for i, edge in enumerate(edges) if edge.node == node])
+    wrong = Edge(node, rng.choice(fusion.layers_of(other)), edges[place].rule)
+    if kind == "move":
+        edges[place] = wrong
+    elif kind == "drop":
+        del edges[place]
+    else:
+        edges.append(wrong)
+    layers = tuple(sorted(edge.layer for edge in edges if edge.node == node))
+    lost = Fate(node, "unexplained", (), "none")
+    fates = [
+        fate if fate.node != node else replace(fate, layers=layers) if layers else lost
+        for fate in fusion.fates
+    ]
+    return replace(fusion, edges=tuple(edges), fates=tuple(fates))

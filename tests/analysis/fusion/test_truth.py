@@ -3,13 +3,12 @@
 import json
 import random
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.fusing import mutated
 from trtlab.analysis.fusion.boundary import borders
-from trtlab.record import Edge, Fate
 
 TRUTH = Path(__file__).parents[2] / "truth"
 TABLES = sorted(path.stem.removeprefix("zoo_") for path in TRUTH.glob("zoo_*.json"))
@@ -94,26 +93,3 @@ def test_a_wrong_map_is_noticed(name, built):
         by_either += objected or groups_of(mutant.edges) != truth
     assert by_either >= 0.9 * MUTATIONS
     assert by_border > 0
-
-
-def mutated(fusion, rng, kind):
-    edges = list(fusion.edges)
-    seam = rng.choice(fusion.seams)
-    node, other = rng.choice([(seam.writer, seam.reader), (seam.reader, seam.writer)])
-    if kind == "drop":
-        node = rng.choice(edges).node
-    place = rng.choice([i for i, edge in enumerate(edges) if edge.node == node])
-    wrong = Edge(node, rng.choice(fusion.layers_of(other)), edges[place].rule)
-    if kind == "move":
-        edges[place] = wrong
-    elif kind == "drop":
-        del edges[place]
-    else:
-        edges.append(wrong)
-    layers = tuple(sorted(edge.layer for edge in edges if edge.node == node))
-    lost = Fate(node, "unexplained", (), "none")
-    fates = [
-        fate if fate.node != node else replace(fate, layers=layers) if layers else lost
-        for fate in fusion.fates
-    ]
-    return replace(fusion, edges=tuple(edges), fates=tuple(fates))

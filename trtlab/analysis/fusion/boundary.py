@@ -11,11 +11,17 @@ rule            what it allows
 same            nothing: type and dimensions agree, a dynamic one with any
 ones            dimensions of 1 more or fewer
 folded          leading dimensions folded into one (a product works on a matrix)
+one image       the two axes of an image as one, where the layer's type or name says that it works
+                on matrices or reshapes (a 1x1 convolution as a product)
 reshaped        as many elements in other dimensions, where a Reshape, Transpose or another node
                 that gives data other dimensions stands at that border
 merged          one tensor written for several siblings that were merged side by side
 several layers  a node in several layers: what passes between these need not be in the graph, and
                 what the node reads and writes may belong to any of them
+more channels   a small type's image with channels added, as its convolution wants them
+wider           a half type kept as float32
+other sign      an int8 kept as uint8, with its zero point moved (ONNX Runtime)
+constant        a layer may read what another makes of constants alone
 repeated        a layer may name one input several times
 output          a layer may write a graph output that is made elsewhere, as a copy
 ==============  ===================================================================================
@@ -25,12 +31,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
 
-from trtlab.analysis.fusion.wiring import LayerWiring, Wiring, fits
+from trtlab.analysis.fusion.kinds import is_small
+from trtlab.analysis.fusion.names import parse
+from trtlab.analysis.fusion.wiring import (
+    LayerWiring,
+    Wiring,
+    elements,
+    fits,
+    folds,
+    no_ones,
+    numbers,
+)
 from trtlab.model.types import Dim, Tensor
-from trtlab.record import Fate, Fusion, LayerTensor
+from trtlab.record import EngineLayer, Fate, Fusion, LayerTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,7 @@ class _Crossing:
     forms: list[tuple[Dim, ...] | None]
     reshaped: bool = False
     optional: bool = False
+    is_matrix: bool = False
 
 
 _FORMS = 8
@@ -84,6 +100,7 @@ class _Borders:
         self.fusion = fusion
         self.wiring = Wiring(fusion.graph)
         self.engine = LayerWiring(fusion.layers)
+        self.constant = _made_of_constants(fusion.layers)
         self.fates: Mapping[str, Fate] = {fate.node: fate for fate in fusion.fates}
         self.held: dict[int, set[str]] = defaultdict(set)
         self.owners: dict[str, set[int]] = defaultdict(set)
@@ -102,10 +119,14 @@ class _Borders:
 
     def _of(self, number: int) -> Border:
         layer = self.fusion.layers[number]
-        reads = {(t.name, t.shape): t for t in layer.inputs if not t.is_constant}
+        reads = {(t.name, t.shape): t for t in layer.inputs
+                 if not t.is_constant and t.name not in self.constant}  # fmt: skip
         writes = {(t.name, t.shape): t for t in layer.outputs}
-        missing_in, extra_in = _match(self._entering(number), list(reads.values()))
-        missing_out, extra_out = _match(self._leaving(number), list(writes.values()))
+        entering, leaving = self._entering(number), self._leaving(number)
+        for crossing in (*entering, *leaving):
+            crossing.is_matrix = _works_on_matrices(layer)
+        missing_in, extra_in = _match(entering, list(reads.values()))
+        missing_out, extra_out = _match(leaving, list(writes.values()))
         allowed = {*self._between_sharers(number), *self.wiring.graph.outputs}
         extra = (name for name in (*extra_in, *extra_out) if name not in allowed)
         return Border(number, (*missing_in, *missing_out), tuple(extra))
@@ -206,7 +227,9 @@ _Rule = Callable[[_Crossing, LayerTensor], bool]
 
 def _match(crossing: list[_Crossing], declared: list[LayerTensor]) -> tuple[list[str], list[str]]:
     """Pair both, strictest rule first; return what is left of each by name."""
-    rules: tuple[_Rule, ...] = (_same, _ones, _folded, _reshaped)
+    rules: tuple[_Rule, ...] = (
+        _same, _ones, _folded, _one_image, _reshaped, _more_channels, _wider, _other_sign,
+    )  # fmt: skip
     for rule in rules:
         for tensor in list(declared):
             partner = next((c for c in crossing if rule(c, tensor)), None)
@@ -221,6 +244,19 @@ def _match(crossing: list[_Crossing], declared: list[LayerTensor]) -> tuple[list
     return [c.name for c in crossing if not c.optional], [t.name for t in declared]
 
 
+def _made_of_constants(layers: Iterable[EngineLayer]) -> set[str]:
+    """Return the tensors that depend on nothing that a run brings, where layers are in order."""
+    found: set[str] = set()
+    for layer in layers:
+        if layer.inputs and all(t.is_constant or t.name in found for t in layer.inputs):
+            found.update(t.name for t in layer.outputs)
+    return found
+
+
+def _works_on_matrices(layer: EngineLayer) -> bool:
+    return layer.type == "gemm" or not {"Fc", "Resh"}.isdisjoint(parse(layer.name).operations)
+
+
 def _typed(c: _Crossing, t: LayerTensor) -> bool:
     return c.dtype is None or t.dtype is None or c.dtype == t.dtype
 
@@ -230,24 +266,48 @@ def _same(c: _Crossing, t: LayerTensor) -> bool:
 
 
 def _ones(c: _Crossing, t: LayerTensor) -> bool:
-    return _typed(c, t) and any(fits(_no_ones(f), _no_ones(t.shape)) for f in c.forms)
-
-
-def _no_ones(shape: Iterable[Dim] | None) -> tuple[Dim, ...] | None:
-    return None if shape is None else tuple(dim for dim in shape if dim != 1)
+    return _typed(c, t) and any(fits(no_ones(f), no_ones(t.shape)) for f in c.forms)
 
 
 def _folded(c: _Crossing, t: LayerTensor) -> bool:
-    return _typed(c, t) and any(_folds(form, t.shape) for form in c.forms)
+    return _typed(c, t) and any(folds(form, t.shape) for form in c.forms)
 
 
-def _folds(form: Sequence[Dim] | None, shape: Sequence[Dim] | None) -> bool:
-    """Whether ``shape`` is ``form`` with leading dimensions folded into its first."""
-    form, shape = _no_ones(form), _no_ones(shape)
-    if not form or not shape or len(shape) >= len(form):
+def _one_image(c: _Crossing, t: LayerTensor) -> bool:
+    if not c.is_matrix or not _typed(c, t) or t.shape is None or len(t.shape) != 3:
         return False
-    cut = len(form) - len(shape) + 1
-    return fits(form[cut:], shape[1:]) and _elements(form[:cut]) in (_elements(shape[:1]), None)
+    return any(
+        form is not None
+        and len(form) == 4
+        and fits(form[:2], t.shape[:2])
+        and elements(form[2:]) in (elements(t.shape[2:]), None)
+        for form in c.forms
+    )
+
+
+def _more_channels(c: _Crossing, t: LayerTensor) -> bool:
+    if t.dtype is None or c.dtype != t.dtype or not is_small(t.dtype) or t.shape is None:
+        return False
+    return any(_has_more_channels(form, t.shape) for form in c.forms)
+
+
+def _has_more_channels(form: Sequence[Dim] | None, shape: Sequence[Dim]) -> bool:
+    if form is None or len(form) != 4 or len(shape) != 4:
+        return False
+    few, many = form[1], shape[1]
+    same = fits((form[0], *form[2:]), (shape[0], *shape[2:]))
+    return same and isinstance(few, int) and isinstance(many, int) and few < many
+
+
+def _wider(c: _Crossing, t: LayerTensor) -> bool:
+    if c.dtype not in ("float16", "bfloat16") or t.dtype != "float32":
+        return False
+    kept = replace(t, dtype=c.dtype)
+    return _same(c, kept) or _ones(c, kept) or _folded(c, kept) or _one_image(c, kept)
+
+
+def _other_sign(c: _Crossing, t: LayerTensor) -> bool:
+    return c.dtype == "int8" and t.dtype == "uint8" and _same(c, replace(t, dtype="int8"))
 
 
 def _reshaped(c: _Crossing, t: LayerTensor) -> bool:
@@ -257,19 +317,11 @@ def _reshaped(c: _Crossing, t: LayerTensor) -> bool:
 
 
 def _as_many(form: Sequence[Dim], shape: Sequence[Dim]) -> bool:
-    one, two = _elements(form), _elements(shape)
+    one, two = elements(form), elements(shape)
     if one is not None and two is not None:
         return one == two
     # A dynamic dimension may have taken others in.
-    return _numbers(form) % max(_numbers(shape), 1) == 0
-
-
-def _elements(shape: Sequence[Dim]) -> int | None:
-    return _numbers(shape) if all(isinstance(dim, int) for dim in shape) else None
-
-
-def _numbers(shape: Sequence[Dim]) -> int:
-    return prod(dim for dim in shape if isinstance(dim, int))
+    return numbers(form) % max(numbers(shape), 1) == 0
 
 
 def _merged(crossing: Sequence[_Crossing], t: LayerTensor) -> list[_Crossing]:
@@ -294,6 +346,6 @@ def _slice_of(c: _Crossing, t: LayerTensor, axis: int) -> int | None:
         if not isinstance(size, int) or not _typed(c, t):
             continue
         cut = (*shape[:axis], size, *shape[axis + 1 :])
-        if fits(form, cut) or _folds(form, cut):
+        if fits(form, cut) or folds(form, cut):
             return size
     return None

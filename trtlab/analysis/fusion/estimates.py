@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
 from trtlab.analysis.flops import bits_of
-from trtlab.analysis.fusion.proofs import moves_nothing
+from trtlab.analysis.fusion.proofs import moves_nothing, real_readers
 from trtlab.analysis.fusion.wiring import Wiring
 from trtlab.model.types import Dim, Tensor
 from trtlab.record import EngineLayer, LayerTensor
@@ -92,29 +92,10 @@ def unwritten(
         if node not in held or moves_nothing(wiring.nodes[node], wiring):
             continue
         for tensor in filter(None, wiring.nodes[node].outputs):
-            readers = _real_readers(tensor, wiring)
+            readers = real_readers(tensor, wiring)
             if readers and held.issuperset(readers):
                 found.append((tensor, len(readers)))
     return tuple(found)
-
-
-def _real_readers(tensor: str, wiring: Wiring) -> set[str]:
-    """Return who reads a tensor, also by another name; "" is a graph output."""
-    outputs = set(wiring.graph.outputs)
-    readers: set[str] = set()
-    waiting, seen = [tensor], {tensor}
-    while waiting:
-        name = waiting.pop()
-        if name in outputs:
-            readers.add("")
-        for reader in wiring.readers.get(name, ()):
-            if not moves_nothing(wiring.nodes[reader], wiring):
-                readers.add(reader)
-                continue
-            new = {t for t in wiring.nodes[reader].outputs if t} - seen
-            seen |= new
-            waiting += new
-    return readers
 
 
 def saved_bytes(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trtlab.analysis.fusion.names import LayerName
-from trtlab.analysis.fusion.proofs import moves_nothing
+from trtlab.analysis.fusion.proofs import moves_nothing, stays_small
+from trtlab.analysis.fusion.spread import Spread
 from trtlab.analysis.fusion.wiring import Wiring
 from trtlab.record import EngineLayer, Fate, Group, Seam
 from trtlab.units import text_from_bytes
@@ -73,6 +74,7 @@ def node_text(
     neighbours: Sequence[Seam],
     wiring: Wiring,
     sizes: Mapping[str, int],
+    spread: Spread | None,
 ) -> str:
     """Say what became of a node, why that helps, and what keeps it from its neighbours."""
     node = wiring.nodes[fate.node]
@@ -82,6 +84,10 @@ def node_text(
         because = fate.because or "No layer names it and no rule places it."
         return f"{name}: what became of it is not known. {because}"
     if fate.state == "folded":
+        small = stays_small(node, fate.layers, layers, wiring)
+        if small:
+            held = [_layer_name(i, layers, groups) for i in small]
+            return f"{name} runs in no layer. {fate.because} That is {_listed(held)}."
         held = [_layer_name(i, layers, groups) for i in fate.layers if layers[i].constants]
         into = f" Its result is among the constants of {_listed(held)}." if held else ""
         return f"{name} was folded: no layer runs it. {fate.because}{into}"
@@ -94,6 +100,8 @@ def node_text(
         )
     if len(where) > 1:
         first = f"{name} is spread over {len(where)} layers: {_listed(where)}."
+        if spread is not None:
+            first += f" {_why_spread(spread, layers, groups)}"
     else:
         first = _beside(name, fate, groups, where[0], wiring)
     words = [first]
@@ -101,6 +109,13 @@ def node_text(
         words += _why_it_helps(groups[fate.layers[0]], sizes)
     words += _apart(fate.node, neighbours)
     return " ".join(words)
+
+
+def _why_spread(spread: Spread, layers: Sequence[EngineLayer], groups: Sequence[Group]) -> str:
+    if spread.main is None:
+        return "Each reads the small type and dequantises it for itself: no larger one is written."
+    main = _layer_name(spread.main, layers, groups)
+    return f"{main} computes the product; what is beside it prepares its input or its result."
 
 
 def _why_it_helps(group: Group, sizes: Mapping[str, int]) -> list[str]:

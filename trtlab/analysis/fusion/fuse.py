@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Literal
@@ -13,10 +13,11 @@ from trtlab.analysis.fusion import kinds
 from trtlab.analysis.fusion.estimates import layer_bytes, saved_bytes, unwritten
 from trtlab.analysis.fusion.explain import layer_text, node_text
 from trtlab.analysis.fusion.mapping import Mapped, map_layers
-from trtlab.analysis.fusion.names import parse, profile_numbers
+from trtlab.analysis.fusion.names import LayerName, parse, profile_numbers
 from trtlab.analysis.fusion.optimised import map_optimised
 from trtlab.analysis.fusion.rebuilt import graph_from_layers
 from trtlab.analysis.fusion.seams import seams
+from trtlab.analysis.fusion.spread import Spread, spreads
 from trtlab.analysis.fusion.wiring import Wiring
 from trtlab.errors import MismatchError, PlanError
 from trtlab.model.types import Graph, Tensor, batch_axis
@@ -74,7 +75,9 @@ def fuse(
     wiring = Wiring(graph)
     builder = _BUILDERS[plan.config.backend]
     times = _times(plan, plan.layers, profile) if profile else {}
-    groups = _groups(wiring, layers, mapped, sizes, times, builder)
+    names = [parse(layer.name, wiring.nodes) for layer in layers]
+    spread = spreads(mapped.fates, names, wiring)
+    groups = _groups(wiring, layers, names, mapped, sizes, times, builder)
     between = seams(wiring, layers, mapped.fates)
     fusion = Fusion(
         model=plan.model,
@@ -87,7 +90,7 @@ def fuse(
         edges=mapped.edges,
         fates=mapped.fates,
         seams=between,
-        explanations=_explanations(mapped.fates, layers, groups, between, wiring, sizes),
+        explanations=_explanations(mapped.fates, layers, groups, between, wiring, sizes, spread),
         sizes=sizes,
         time_kind=profile.time_kind if profile else None,
         time_source=profile.source if profile else None,
@@ -95,7 +98,7 @@ def fuse(
         source=plan.source,
     )
     caveats = (
-        *_caveats(fusion, mapped),
+        *_caveats(fusion, mapped, spread),
         *(profile.caveats if profile else ()),
         *_about_profiles(len(plan.layers) - len(layers), shown),
         *_about_times(fusion),
@@ -167,6 +170,7 @@ def _times(
 def _groups(
     wiring: Wiring,
     layers: Sequence[EngineLayer],
+    names: Sequence[LayerName],
     mapped: Mapped,
     sizes: Mapping[str, int],
     times: Mapping[str, tuple[float, float]],
@@ -187,9 +191,8 @@ def _groups(
     slices = kinds.slice_writers(mapped.fates)
     groups: list[Group] = []
     tags = (f"G{n}" for n in count(1))
-    for number, layer in enumerate(layers):
+    for number, (layer, name) in enumerate(zip(layers, names, strict=True)):
         nodes = held.get(number, [])
-        name = parse(layer.name, wiring.nodes)
         is_region = number in mapped.regions
         patterns: list[Pattern] = kinds.patterns(
             layer, name, nodes, folded[number], wiring, is_region=is_region
@@ -236,13 +239,16 @@ def _explanations(
     between: Sequence[Seam],
     wiring: Wiring,
     sizes: Mapping[str, int],
+    spread: Mapping[str, Spread],
 ) -> dict[str, str]:
     neighbours: dict[str, list[Seam]] = defaultdict(list)
     for seam in between:
         neighbours[seam.writer].append(seam)
         neighbours[seam.reader].append(seam)
     return {
-        fate.node: node_text(fate, layers, groups, neighbours[fate.node], wiring, sizes)
+        fate.node: node_text(
+            fate, layers, groups, neighbours[fate.node], wiring, sizes, spread.get(fate.node)
+        )
         for fate in fates
     }
 
@@ -274,7 +280,7 @@ def _about_times(fusion: Fusion) -> list[Caveat]:
     ]
 
 
-def _caveats(fusion: Fusion, mapped: Mapped) -> list[Caveat]:
+def _caveats(fusion: Fusion, mapped: Mapped, spread: Collection[str]) -> list[Caveat]:
     caveats = []
     if fusion.graph_source == "names":
         caveats.append(
@@ -303,10 +309,13 @@ def _caveats(fusion: Fusion, mapped: Mapped) -> list[Caveat]:
                 "Give every node of the ONNX file a name of its own.",
             )
         )
-    share = fusion.one_owner_share
+    share = _clear_share(mapped, spread)
     is_spread = share is not None and len(fusion.fates) >= _FEW and share < _UNCERTAIN_SHARE
     if fusion.largest_group > _UNCERTAIN_GROUP or is_spread:
-        at = "" if share is None else f", and {share:.0%} of the nodes are in one layer only"
+        at = (
+            "" if share is None
+            else f", and {share:.0%} of the nodes are in one layer only or in several for a reason"
+        )  # fmt: skip
         caveats.append(
             Caveat(
                 "mapping-uncertain",
@@ -317,3 +326,10 @@ def _caveats(fusion: Fusion, mapped: Mapped) -> list[Caveat]:
             )
         )
     return caveats
+
+
+def _clear_share(mapped: Mapped, spread: Collection[str]) -> float | None:
+    """Return the share of the nodes that run in one layer only, or in several for a reason."""
+    owners = Counter(edge.node for edge in mapped.edges)
+    clear = sum(number == 1 or node in spread for node, number in owners.items())
+    return clear / len(owners) if owners else None

@@ -59,11 +59,12 @@ MOVES = frozenset(
     }
 )  # fmt: skip
 """Types of layers that only bring data into another form or place."""
-_MOVING_STEPS = frozenset({"Move", "Tran", "Resh", "Cast", "Conc", "Slic", "Copy", "Bcas", "Pad"})
+MOVING_STEPS = frozenset({"Move", "Tran", "Resh", "Cast", "Conc", "Slic", "Copy", "Bcas", "Pad",
+                           "Repl"})  # fmt: skip
 """What Myelin calls a step that moves data (seen: TensorRT 10.16, TensorRT-RTX 1.7)."""
 REGIONS = frozenset({"Myelin", "ForeignNode"})
 """Types of layers that the builder does not open."""
-_PRODUCT_STEPS = frozenset({"Corr", "Conv", "Fc", "Gemm", "Matm", "Mm", "Bmm", "Dot"})
+PRODUCT_STEPS = frozenset({"Corr", "Conv", "Fc", "Gemm", "Matm", "Mm", "Bmm", "Dot"})
 """What Myelin calls a convolution or product (``Corr`` and ``Fc`` were seen)."""
 _POINTWISE = frozenset({"BatchNormalization", "Cast", "Clip", "Where", "Identity", "Dropout",
                         "QuantizeLinear", "DequantizeLinear", "Sum", "Max", "Min",
@@ -109,7 +110,7 @@ def moves_only(layer: EngineLayer, name: LayerName) -> bool:
     """Whether a layer only brings data into another form or place, by its type and name."""
     steps = set(name.operations)
     if steps:
-        return steps <= _MOVING_STEPS
+        return steps <= MOVING_STEPS
     return layer.type in MOVES or name.role in ("reformat", "copy")
 
 
@@ -140,6 +141,8 @@ def patterns(
     real = [node for node in nodes if not moves_nothing(wiring.nodes[node], wiring)]
     ops = {wiring.nodes[node].op for node in real}
     anchors = _anchors(name, nodes, wiring)
+    if not anchors:  # of a product at most the bias and the scale are here
+        ops -= ANCHORS
     found: list[Pattern] = []
     if len(real) > 1:
         found += _of_several(real, ops, anchors)
@@ -166,7 +169,7 @@ def _of_several(real: Sequence[str], ops: set[str], anchors: Sequence[str]) -> l
 def _anchors(name: LayerName, nodes: Sequence[str], wiring: Wiring) -> list[str]:
     """Return the convolutions and products among a layer's nodes, if it computes one."""
     steps = set(name.operations)
-    if steps and steps.isdisjoint(_PRODUCT_STEPS):
+    if steps and steps.isdisjoint(PRODUCT_STEPS):
         return []
     return [node for node in nodes if wiring.nodes[node].op in ANCHORS]
 
@@ -174,9 +177,12 @@ def _anchors(name: LayerName, nodes: Sequence[str], wiring: Wiring) -> list[str]
 def _has_small_type(layer: EngineLayer) -> bool:
     """Whether a quantised type is among a layer's tensors, or some type is not known."""
     types = [t.dtype for t in (*layer.inputs, *layer.outputs, *layer.constants)]
-    return any(
-        t is None or t.startswith(("int8", "uint8", "int4", "float8", "float4")) for t in types
-    )
+    return any(t is None or is_small(t) for t in types)
+
+
+def is_small(dtype: str) -> bool:
+    """Whether values are quantised to this data type."""
+    return dtype.startswith(("int8", "uint8", "int4", "uint4", "float8", "float4"))
 
 
 def slice_writers(fates: Sequence[Fate]) -> set[int]:

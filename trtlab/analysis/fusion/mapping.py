@@ -10,7 +10,12 @@ by proof from the graph, in this order:
 5. the layers before and behind it leave it one place: by the tensors that they declare, or because
    everything around it is in one layer;
 6. a Concat whose inputs are written into slices of one tensor: written in place;
-7. its operator and attributes only rename what it reads: removed.
+7. its operator and attributes only rename what it reads: removed;
+8. a Transpose whose input is written with the strides that it would make: removed.
+
+Before the fifth, a quantiser that changes no number is removed, and the steps in the name of a
+layer that Myelin made place what follows its product. From a layer that writes a small type alone
+a node is taken back that makes none of it, where another layer has it too.
 
 Nothing is guessed: what no rule settles stays unexplained.
 """
@@ -18,20 +23,23 @@ Nothing is guessed: what no rule settles stays unexplained.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from trtlab.analysis.fusion.kinds import REGIONS
+from trtlab.analysis.fusion.kinds import ANCHORS, QUANTISERS, REGIONS, is_small
 from trtlab.analysis.fusion.names import LayerName, parse, region_ends
 from trtlab.analysis.fusion.proofs import (
     moves_nothing,
     not_computed,
     one_in_one_out,
+    quantised_again,
     same_as,
+    stays_small,
     twins,
 )
 from trtlab.analysis.fusion.rebuilt import nodes_named
-from trtlab.analysis.fusion.wiring import LayerWiring, Wiring, fits
+from trtlab.analysis.fusion.steps import nodes_of_steps
+from trtlab.analysis.fusion.wiring import LayerWiring, Wiring, fits, folds
 from trtlab.model.types import Graph, Node, Tensor
 from trtlab.record import Edge, EngineLayer, Fate, LayerTensor, Rule, State
 
@@ -80,14 +88,20 @@ class _Mapper:
 
     def map(self) -> Mapped:
         self._take_the_builders_word()
+        self._take_back_what_cannot_be()
         self._take_what_lies_between_tensors()
         self._settle(self._not_computed)
+        again = quantised_again(self.wiring)
+        self._settle(lambda node: self._changes_no_number(node, again))
+        named = self._by_steps()
+        self._settle(lambda node: named.get(node.name))
         for number in self.regions:
             self._open(number)
         # Each answer can make the next one possible, so until none comes.
         while self._settle(self._by_its_place) or self._settle(self._written_in_place):
             pass
         self._settle(self._renames_only)
+        self._settle(self._written_in_order)
         if len(self.fates) + len(self.owners) < len(self.wiring.nodes):
             same = twins(self.wiring)
             self._settle(lambda node: same_as(node, same))
@@ -191,9 +205,64 @@ class _Mapper:
         else:
             self._own(node, (layer,), rule)
 
+    def _take_back_what_cannot_be(self) -> None:
+        """Take a node from a layer that cannot write what becomes of it, if another has it.
+
+        TensorRT-RTX 1.7 names a convolution and its DequantizeLinear at the layer before too,
+        where that only writes the small type as the convolution wants it: with more channels.
+        """
+        held: dict[int, set[str]] = defaultdict(set)
+        for node, owners in self.owners.items():
+            for number in owners:
+                held[number].add(node)
+        for number, nodes in held.items():
+            types = [tensor.dtype for tensor in self.layers[number].outputs]
+            if not types or not all(dtype is not None and is_small(dtype) for dtype in types):
+                continue
+            written: set[str] = set()
+            for node in sorted(nodes, key=self.wiring.order.__getitem__, reverse=True):
+                leads_on = not written.isdisjoint(self.wiring.after(node))
+                if leads_on or self._may_write(node, types):
+                    written.add(node)
+                elif len(self.owners[node]) > 1:
+                    del self.owners[node][number]
+
+    def _may_write(self, node: str, types: Collection[str | None]) -> bool:
+        made = (self.wiring.graph.tensors.get(t) for t in self.wiring.nodes[node].outputs if t)
+        return any(t is None or t.dtype is None or t.dtype in types for t in made)
+
+    def _changes_no_number(self, node: Node, again: Mapping[str, str]) -> Fate | None:
+        if node.name not in again:
+            return None
+        into = tuple(sorted(self.after[node.name]))
+        return Fate(node.name, "removed", into, "identity", again[node.name])
+
+    def _by_steps(self) -> dict[str, Fate]:
+        """Return the nodes that a layer's name holds by its steps, behind the product it is of."""
+        held: dict[int, list[str]] = defaultdict(list)
+        for node, owners in self.owners.items():
+            for number in owners:
+                held[number].append(node)
+        found: dict[str, Fate] = {}
+        for number, nodes in held.items():
+            products = [node for node in nodes if self.wiring.nodes[node].op in ANCHORS]
+            others = {self.wiring.nodes[node].op for node in nodes} - ANCHORS - QUANTISERS
+            if len(products) == 1 and not others and len(self.owners[products[0]]) == 1:
+                steps = self.names[number].operations
+                for node in nodes_of_steps(products[0], steps, self.wiring, self._is_free):
+                    found[node] = Fate(node, "in layer", (number,), "layer name")
+        return found
+
+    def _is_free(self, node: str) -> bool:
+        return node not in self.fates and not self.owners.get(node)
+
     def _not_computed(self, node: Node) -> Fate | None:
         into = self.folded_into.get(node.name) or self.after[node.name]
-        return not_computed(node, self.wiring, into)
+        fate = not_computed(node, self.wiring, into)
+        if fate is None or not stays_small(node, fate.layers, self.layers, self.wiring):
+            return fate
+        because = "Its weight stays small: the layer applies the scale to what it makes of it."
+        return replace(fate, because=because)
 
     def _tell_apart(self, said: str, nodes: Sequence[str], places: list[tuple[int, Rule]]) -> None:
         """Give nodes that share one name to the layers that bear it."""
@@ -336,6 +405,13 @@ class _Mapper:
             return after
         if all(_is(t, written) and not _is(t, read) for t in passing):
             return before
+        # A product may give them other dimensions; of the two types only one passes then.
+        types = {t.dtype for t in passing}
+        if read.dtype != written.dtype:
+            if types == {read.dtype}:
+                return after
+            if types == {written.dtype}:
+                return before
         return frozenset()
 
     def _is_output(self, node: Node) -> bool:
@@ -439,6 +515,41 @@ class _Mapper:
             or name == whole.name
         )
 
+    def _written_in_order(self, node: Node) -> Fate | None:
+        """Prove that a Transpose is done by the strides with which its input is written.
+
+        The layer before declares what passes as the Transpose reads it, the one behind as it
+        writes it, and their strides differ.
+        """
+        read, written = one_in_one_out(node, self.wiring)
+        before, after = self.before[node.name], self.after[node.name]
+        passing = self.engine.read_from(before, after)
+        if node.op != "Transpose" or node.domain or not read or not written or len(passing) != 1:
+            return None
+        made = [t for i in before for t in self.layers[i].outputs if t.name == passing[0]]
+        used = [t for i in after for t in self.layers[i].inputs if t.name == passing[0]]
+        forms = [read], [written, *self._renamed(node)]
+        for declared, ours, others in ((made, *forms), (used, *forms[::-1])):
+            if not all(_may_be(t, ours) and not _may_be(t, others) for t in declared):
+                return None
+        if any(t.strides is None or t.strides == u.strides for t in made for u in used):
+            return None
+        because = "Its input is written with other strides, in the order that it makes."
+        return Fate(node.name, "removed", tuple(sorted(before)), "view", because)
+
+    def _renamed(self, node: Node) -> list[Tensor]:
+        """Return what the nodes behind a node write that move nothing, one behind the other."""
+        forms: list[Tensor] = []
+        while True:
+            after = self.wiring.after(node.name)
+            behind = self.wiring.nodes[after[0]] if len(after) == 1 else node
+            is_later = self.wiring.order[behind.name] > self.wiring.order[node.name]
+            if not is_later or not moves_nothing(behind, self.wiring) or not behind.outputs:
+                return forms
+            tensor = self.wiring.graph.tensors.get(behind.outputs[0])
+            forms += [tensor] if tensor else []
+            node = behind
+
     def _renames_only(self, node: Node) -> Fate | None:
         found = moves_nothing(node, self.wiring)
         if found is None:
@@ -485,3 +596,8 @@ def _is(declared: LayerTensor, tensor: Tensor) -> bool:
 
 def _alike(a: Tensor, b: Tensor) -> bool:
     return a.dtype == b.dtype and fits(a.shape, b.shape)
+
+
+def _may_be(declared: LayerTensor, tensors: Iterable[Tensor]) -> bool:
+    """Whether a layer's tensor can be one of the graph's, perhaps with leading axes folded."""
+    return any(_is(declared, t) or folds(t.shape, declared.shape) for t in tensors)

@@ -7,8 +7,11 @@ cuts; the nodes met on the way belong to it. Where the layout is blocked (level 
 
 * the node is called ``<original tensor>_nchwc``, also with ``_bn`` or ``_mul`` before that; if it
   has a second input for data, the following Add is in it too, and so is an ``activation``;
-* a node that kept an original node's name writes what that wrote;
+* a node that kept an original node's name writes what that wrote, or, if it writes a small type,
+  what the QuantizeLinear behind it did;
 * a Concat that kept no name is the one with the same inputs;
+* a tensor called ``InsertedPrecisionFreeCast_<original tensor>`` is that one as float32, for the
+  processor does not compute in float16; the node's name may begin so too;
 * what ReorderInput and ReorderOutput write stands for what they read, and the other way round.
 """
 
@@ -18,6 +21,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from trtlab.analysis.fusion.kinds import is_small
 from trtlab.analysis.fusion.mapping import Mapped
 from trtlab.analysis.fusion.proofs import moves_nothing, not_computed, same_as, twins
 from trtlab.analysis.fusion.wiring import Wiring
@@ -26,6 +30,7 @@ from trtlab.record import Edge, EngineLayer, Fate, Rule
 
 _REORDERS = frozenset({"ReorderInput", "ReorderOutput"})
 _SUFFIX = re.compile(r"(?:_token_\d+|_reorder|_nchwc|_nhwc|_bn|_mul|_quantized)+$")
+_AS_FLOAT32 = "InsertedPrecisionFreeCast_"
 _ADDS = frozenset({"Add", "Sum"})
 
 
@@ -87,7 +92,7 @@ def _walk(
     A way back that ends at a cut which the layer does not read belongs to something that is not
     there any more; it is left out where all that the layer reads is known.
     """
-    if layer.type in _REORDERS:
+    if layer.type in _REORDERS or (layer.type == "Cast" and layer.name.startswith(_AS_FLOAT32)):
         return {}
     written = [origin[t.name] for t in layer.outputs if t.name in origin]
     data = [t.name for t in layer.inputs if not t.is_constant]
@@ -113,11 +118,15 @@ def _walk(
 def _origins(wiring: Wiring, layers: Sequence[EngineLayer]) -> dict[str, str]:
     """Return, by the optimised model's tensors, the tensor of the original graph."""
     tensors = wiring.graph.tensors
-    origin = {t.name: t.name for y in layers for t in (*y.inputs, *y.outputs) if t.name in tensors}
+    origin: dict[str, str] = {}
+    for name in {t.name for y in layers for t in (*y.inputs, *y.outputs)}:
+        original = name if name in tensors else name.removeprefix(_AS_FLOAT32)
+        if original in tensors:
+            origin[name] = original
     for layer in layers:
-        for tensor, name in zip(layer.outputs, _by_layer_name(layer, wiring), strict=False):
-            if name is not None:
-                origin.setdefault(tensor.name, name)
+        for tensor, told in zip(layer.outputs, _by_layer_name(layer, wiring), strict=False):
+            if told is not None:
+                origin.setdefault(tensor.name, told)
     reorders = [y for y in layers if y.type in _REORDERS and y.inputs and y.outputs]
     joined = {node.inputs: node.outputs[0] for node in wiring.graph.nodes
               if node.op == "Concat" and node.outputs}  # fmt: skip
@@ -140,7 +149,7 @@ def _origins(wiring: Wiring, layers: Sequence[EngineLayer]) -> dict[str, str]:
 
 def _by_layer_name(layer: EngineLayer, wiring: Wiring) -> list[str | None]:
     """Return the original tensors that a layer writes, as far as its name tells."""
-    tensor = _SUFFIX.sub("", layer.name)
+    tensor = _SUFFIX.sub("", layer.name.removeprefix(_AS_FLOAT32))
     if layer.name.endswith("_nchwc") and tensor in wiring.graph.tensors:
         if len([t for t in layer.inputs if not t.is_constant]) > 1:
             tensor = _step(tensor, _ADDS, wiring)
@@ -152,8 +161,18 @@ def _by_layer_name(layer: EngineLayer, wiring: Wiring) -> list[str | None]:
     if _kept_its_name(layer, wiring):
         outputs = wiring.nodes[layer.name].outputs
         if len(outputs) == len(layer.outputs):
-            return list(outputs)
+            pairs = zip(outputs, layer.outputs, strict=True)
+            return [_quantised(name, t.dtype, wiring) for name, t in pairs]
     return []
+
+
+def _quantised(tensor: str, dtype: str | None, wiring: Wiring) -> str:
+    """Return what is written in place of a tensor, where that is of a small type."""
+    original = wiring.graph.tensors.get(tensor)
+    own = original.dtype if original else None
+    if dtype is None or own is None or not is_small(dtype) or is_small(own):
+        return tensor
+    return _step(tensor, frozenset({"QuantizeLinear"}), wiring)
 
 
 def _step(tensor: str, ops: frozenset[str], wiring: Wiring) -> str:

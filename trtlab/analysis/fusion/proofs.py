@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from trtlab.analysis.fusion.wiring import RANDOM, Wiring
 from trtlab.model.types import Node, Tensor
-from trtlab.record import Fate, Rule
+from trtlab.record import EngineLayer, Fate, Rule
 
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 """Operators that give the same bytes other dimensions."""
@@ -15,6 +15,8 @@ _WITH_TENSORS = frozenset({"Constant", "ConstantOfShape", "TfIdfVectorizer"})
 _OF_ONE = frozenset({"Concat", "Sum", "Max", "Min", "Mean"})
 _PERHAPS = _OF_ONE | {"Cast", "Transpose", "Expand"}
 """Operators of which type, dimensions or attributes tell whether they move anything."""
+_PICKING = frozenset({"Transpose", "MaxPool", "DepthToSpace", "SpaceToDepth"})
+"""Operators that move or choose numbers, whatever these stand for."""
 
 
 def not_computed(node: Node, wiring: Wiring, layers: Collection[int] = ()) -> Fate | None:
@@ -35,6 +37,21 @@ def not_computed(node: Node, wiring: Wiring, layers: Collection[int] = ()) -> Fa
         because = "It depends on dimensions alone, which are known as soon as the shapes are set."
         return Fate(node.name, "folded", (), "dimensions only", because)
     return None
+
+
+def stays_small(
+    node: Node, layers: Collection[int], all_layers: Sequence[EngineLayer], wiring: Wiring
+) -> list[int]:
+    """Return which of these layers keep a weight in the small type that a node would dequantise.
+
+    Then the node's result is never computed: the scale is applied to what the layer makes.
+    """
+    if node.op != "DequantizeLinear" or node.domain or not node.inputs:
+        return []
+    small = wiring.graph.tensors.get(node.inputs[0])
+    if small is None or small.dtype is None:
+        return []
+    return [n for n in layers if any(t.dtype == small.dtype for t in all_layers[n].constants)]
 
 
 def moves_nothing(node: Node, wiring: Wiring) -> tuple[Rule, str] | None:
@@ -59,6 +76,62 @@ def moves_nothing(node: Node, wiring: Wiring) -> tuple[Rule, str] | None:
     if node.op == "Expand" and _same_numbers(read, written):
         return "identity", "It has the dimensions already that it is expanded to."
     return None
+
+
+def quantised_again(wiring: Wiring) -> dict[str, str]:
+    """Return by node why it changes no number: it undoes, or is undone by, its other half.
+
+    A QuantizeLinear gives back the very numbers that a DequantizeLinear took, where both have one
+    scale and zero point and between them numbers are only moved. Rounding hides the error
+    of the product: it is far below half a step, but for bfloat16, which has too few digits.
+    A DequantizeLinear that is read by such nodes only need not run either.
+    """
+    found: dict[str, str] = {}
+    undone: dict[str, list[str]] = {}
+    for node in wiring.graph.nodes:
+        before = _undone_by(node, wiring)
+        if before is not None:
+            undone.setdefault(before, []).append(node.name)
+            found[node.name] = (
+                f"It quantises again what {before} dequantised, by the same scale: the numbers "
+                "stay."
+            )
+    for name, again in undone.items():
+        if real_readers(wiring.nodes[name].outputs[0], wiring) == set(again):
+            found[name] = f"{again[0]} quantises its result again, by the same scale."
+    return found
+
+
+def _undone_by(node: Node, wiring: Wiring) -> str | None:
+    """Return the DequantizeLinear that a QuantizeLinear undoes."""
+    if node.op != "QuantizeLinear" or node.domain or len(node.inputs) < 2 or not node.outputs:
+        return None
+    writer, is_same_shape = _writer_before(node, wiring), True
+    while writer is not None and writer.op != "DequantizeLinear":
+        if moves_nothing(writer, wiring) is None and (writer.domain or writer.op not in _PICKING):
+            return None
+        writer, is_same_shape = _writer_before(writer, wiring), False
+    if writer is None or writer.domain or writer.inputs[1:] != node.inputs[1:]:
+        return None
+    tensors = wiring.graph.tensors
+    scale = tensors.get(node.inputs[1])
+    if scale is None or scale.dtype not in ("float32", "float16"):
+        return None
+    if scale.shape not in ((), (1,)) and not is_same_shape:  # whose axis is another one then
+        return None
+    small, again = tensors.get(writer.inputs[0]), tensors.get(node.outputs[0])
+    is_same_type = small is not None and again is not None and small.dtype == again.dtype
+    has_same_axis = all(writer.attributes.get(key) == node.attributes.get(key)
+                        for key in ("axis", "block_size"))  # fmt: skip
+    return writer.name if is_same_type and has_same_axis else None
+
+
+def _writer_before(node: Node, wiring: Wiring) -> Node | None:
+    """Return who writes a node's first input; in a cycle nobody is before all others."""
+    writer = wiring.writer.get(node.inputs[0]) if node.inputs else None
+    if writer is None or wiring.order[writer] >= wiring.order[node.name]:
+        return None
+    return wiring.nodes[writer]
 
 
 def twins(wiring: Wiring) -> dict[str, str]:
@@ -91,6 +164,25 @@ def same_as(node: Node, twins: Mapping[str, str]) -> Fate | None:
         return None
     because = f"It computes what {other} does from the same inputs: once is enough."
     return Fate(node.name, "removed", (), "same as another", because)
+
+
+def real_readers(tensor: str, wiring: Wiring) -> set[str]:
+    """Return who reads a tensor, also under the names that nodes give it; "" is a graph output."""
+    outputs = set(wiring.graph.outputs)
+    readers: set[str] = set()
+    waiting, seen = [tensor], {tensor}
+    while waiting:
+        name = waiting.pop()
+        if name in outputs:
+            readers.add("")
+        for reader in wiring.readers.get(name, ()):
+            if not moves_nothing(wiring.nodes[reader], wiring):
+                readers.add(reader)
+                continue
+            new = {t for t in wiring.nodes[reader].outputs if t} - seen
+            seen |= new
+            waiting += new
+    return readers
 
 
 def one_in_one_out(node: Node, wiring: Wiring) -> tuple[Tensor | None, Tensor | None]:

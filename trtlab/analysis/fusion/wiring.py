@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from math import prod
 
 from trtlab.model.types import Dim, Graph, Node
 from trtlab.record import EngineLayer
@@ -156,3 +157,27 @@ def fits(a: Sequence[Dim] | None, b: Sequence[Dim] | None) -> bool:
         x == y or not isinstance(x, int) or not isinstance(y, int)
         for x, y in zip(a, b, strict=True)
     )
+
+
+def no_ones(shape: Iterable[Dim] | None) -> tuple[Dim, ...] | None:
+    """Return a shape without its dimensions of 1."""
+    return None if shape is None else tuple(dim for dim in shape if dim != 1)
+
+
+def folds(form: Sequence[Dim] | None, shape: Sequence[Dim] | None) -> bool:
+    """Whether ``shape`` is ``form`` with leading dimensions folded into its first."""
+    form, shape = no_ones(form), no_ones(shape)
+    if not form or not shape or len(shape) >= len(form):
+        return False
+    cut = len(form) - len(shape) + 1
+    return fits(form[cut:], shape[1:]) and elements(form[:cut]) in (elements(shape[:1]), None)
+
+
+def elements(shape: Sequence[Dim]) -> int | None:
+    """Return the number of elements; None where a dimension is no number."""
+    return numbers(shape) if all(isinstance(dim, int) for dim in shape) else None
+
+
+def numbers(shape: Sequence[Dim]) -> int:
+    """Return the product of the dimensions that are numbers."""
+    return prod(dim for dim in shape if isinstance(dim, int))

@@ -1,4 +1,4 @@
-"""Invented inputs are the same everywhere; a data set is known by its contents."""
+"""Invented inputs are the same everywhere."""
 
 import numpy as np
 import pytest
