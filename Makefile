@@ -5,8 +5,10 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 SETUP := pyproject.toml constraints.txt
+# ModelOpt's own environment: it pins other versions of onnx and ONNX Runtime than ours.
+TRTLAB_MODELOPT ?= .modelopt
 
-.PHONY: help lab test check check-bindings demo bench clean
+.PHONY: help lab test check check-bindings demo bench modelopt clean
 help:
 	@echo "make lab     set up, then open the workbench in JupyterLab (ARGS=--no-browser to only serve)"
 	@echo "make test    set up, then run make check and all tests (browser tests need a Chromium)"
@@ -14,6 +16,7 @@ help:
 	@echo "make check   ruff, mypy, import-linter, notebook hygiene"
 	@echo "make check-bindings  hold the hand-written types against other TensorRT versions (needs a network)"
 	@echo "make bench   run the performance benchmarks and print their table"
+	@echo "make modelopt  set up NVIDIA's ModelOpt in .modelopt, 6.5 GB (TRTLAB_MODELOPT names another folder)"
 	@echo "PYTHON=python3.12 chooses another interpreter for the set-up"
 
 $(BIN)/python:
@@ -58,5 +61,17 @@ test: check
 bench: $(VENV)/.test-ready
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+# The stamp bears the version, so that another one is installed when it changes here.
+$(TRTLAB_MODELOPT)/.ready-0.47.0:
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' || { \
+	  echo "ModelOpt needs Python 3.10 to 3.14 with venv; $(PYTHON) is not. Try: make PYTHON=python3.12 modelopt"; exit 1; }
+	@echo "Setting up ModelOpt once in $(TRTLAB_MODELOPT): about 6.5 GB on disk, 5 to 15 minutes."
+	@$(PYTHON) -m venv $(TRTLAB_MODELOPT)
+	@$(TRTLAB_MODELOPT)/bin/python -m pip --disable-pip-version-check install --quiet 'nvidia-modelopt[onnx]==0.47.0'
+	@touch $@
+
+modelopt: $(TRTLAB_MODELOPT)/.ready-0.47.0
+
+# Only the folder in the clone: one that was named elsewhere may hold more.
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .stubs
+	rm -rf $(VENV) .modelopt .pytest_cache .mypy_cache .ruff_cache .hypothesis .stubs

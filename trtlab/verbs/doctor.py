@@ -10,6 +10,7 @@ from trtlab.backends import base
 from trtlab.backends.base import Ability, BackendStatus
 from trtlab.environment import capture, gpu_state, version
 from trtlab.errors import StoreError
+from trtlab.precision import modelopt
 from trtlab.record import Environment
 from trtlab.shown import Shown
 from trtlab.store import Store, home_folder
@@ -22,10 +23,15 @@ _LAB = ("jupyterlab", "ipywidgets", "anywidget", "plotly", "pandas", "netron", "
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Diagnosis(Shown):
-    """What ``doctor`` found. ``store`` says what is wrong with the store, or is empty."""
+    """What ``doctor`` found. ``store`` says what is wrong with the store, or is empty.
+
+    ``modelopt`` is the version in ModelOpt's own environment, None where there is none.
+    """
 
     environment: Environment
     backends: tuple[BackendStatus, ...]
+    modelopt: str | None
+    modelopt_folder: str
     missing: tuple[str, ...]
     store_home: str
     store_free_bytes: int | None
@@ -42,6 +48,7 @@ class Diagnosis(Shown):
         for backend in self.backends:
             rows.append((backend.name, _backend_text(backend)))
             rows += [(f"  {backend.name}", line) for line in _cannot(backend)]
+        rows.append(("ModelOpt", self._modelopt_text()))
         lab = "complete" if not self.missing else f"missing: {', '.join(self.missing)}"
         hint = "" if not self.missing else " → pip install -e '.[lab]'"
         rows.append(("workbench packages", lab + hint))
@@ -57,6 +64,11 @@ class Diagnosis(Shown):
         driver = f", driver {e.driver}" if e.driver else ""
         return f"{e.gpu}, compute capability {major}.{minor}{driver}"
 
+    def _modelopt_text(self) -> str:
+        if self.modelopt is None:
+            return f"not installed → {modelopt.HINT}  ({modelopt.SIZE})"
+        return f"{self.modelopt}, in {self.modelopt_folder}"
+
 
 def doctor() -> Diagnosis:
     """Look at this machine. Never raises for what it finds: that is its result."""
@@ -70,6 +82,8 @@ def doctor() -> Diagnosis:
     return Diagnosis(
         environment=capture(d for name in base.NAMES for d in distributions(name)),
         backends=tuple(statuses),
+        modelopt=modelopt.version(),
+        modelopt_folder=str(modelopt.folder()),
         missing=tuple(name for name in _LAB if version(name) is None),
         store_home=str(home),
         store_free_bytes=free,
