@@ -170,7 +170,7 @@ def point(**parts):
 
 
 def failed_point():
-    return point(plan=None, measurement=None, failure=Failure("BuildError", "No.", "Try."))
+    return point(plan=None, measurement=None, failure=Failure("build", "No.", "Try."))
 
 
 def model(**parts):

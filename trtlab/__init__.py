@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trtlab.app.netron import netron as netron
     from trtlab.app.workbench import Workbench as Workbench
+    from trtlab.dataset.samples import Dataset as Dataset
     from trtlab.errors import TrtlabError as TrtlabError
+    from trtlab.verbs.accuracy import accuracy as accuracy
     from trtlab.verbs.benchmark import benchmark as benchmark
     from trtlab.verbs.build import build as build
     from trtlab.verbs.compare import compare as compare
+    from trtlab.verbs.convert import convert as convert
+    from trtlab.verbs.convert_within import convert_within as convert_within
     from trtlab.verbs.doctor import doctor as doctor
     from trtlab.verbs.export import export as export
     from trtlab.verbs.fusion import fusion as fusion
@@ -31,11 +35,15 @@ if TYPE_CHECKING:
     from trtlab.views.widgets.graph_view import graph as graph
 
 _PUBLIC = {
+    "Dataset": "trtlab.dataset.samples",
     "TrtlabError": "trtlab.errors",
     "Workbench": "trtlab.app.workbench",
+    "accuracy": "trtlab.verbs.accuracy",
     "benchmark": "trtlab.verbs.benchmark",
     "build": "trtlab.verbs.build",
     "compare": "trtlab.verbs.compare",
+    "convert": "trtlab.verbs.convert",
+    "convert_within": "trtlab.verbs.convert_within",
     "doctor": "trtlab.verbs.doctor",
     "export": "trtlab.verbs.export",
     "figure": "trtlab.views.figures",

@@ -135,7 +135,7 @@ def test_stopping_keeps_the_points_that_are_done():
 def test_a_failed_point_keeps_its_reason():
     (point,) = trtlab.sweep("zoo:digits", shapes={"nope": (1,)}).points
     assert point.measurement is None
-    assert point.failure.kind == "SpecError"
+    assert point.failure.kind == "spec"
     assert "nope" in point.failure.message
     assert point.row()["latency_ms"] is None
 

@@ -146,7 +146,7 @@ def test_a_build_that_fails_for_another_reason_is_a_failed_point_with_it(monkeyp
     curve = curve_of(["4MiB", "8MiB"])
     point = curve.points[0]
     assert (point.limit_bytes, point.plan, point.asked_bytes) == (4 * MIB, None, None)
-    assert point.failure == Failure("BuildError", "It gives no reason.", "See.")
+    assert point.failure == Failure("build", "It gives no reason.", "See.")
     assert curve.smallest_bytes == 5 * MIB
     assert next(Store().all(WorkspaceCurve)) == curve
 

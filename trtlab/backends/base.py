@@ -196,6 +196,13 @@ class Backend(Protocol):
         """Say what can be done here, by trying to load the backend's library."""
         ...
 
+    def ability(self, recipe: str, config: BuildConfig) -> Abilities:
+        """Say whether a recipe can be built, and run in that precision. Loads nothing.
+
+        Of recipes that are joined, ``int8+fp16``, all parts are wanted.
+        """
+        ...
+
     def build(
         self, model: Path, is_network: bool, config: BuildConfig, folder: Path, progress: Progress
     ) -> Built:

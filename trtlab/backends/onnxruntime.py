@@ -103,16 +103,19 @@ class Backend:
         found = [p for p in ort.get_available_providers() if p in _PROVIDERS.values()]
         cuda = _PROVIDERS["cuda"] in found and gpu_state().usable
         targets = tuple(n for n, p in _PROVIDERS.items() if p in found and (cuda or n != "cuda"))
-        abilities = {}
-        for recipe in RECIPES:
-            run = _YES if cuda else _NOT_ON_CPU.get(recipe, _YES)
-            run = _NO_FP8 if recipe == "fp8" else run
-            build = run if recipe in ("bf16", "fp8") else _YES
-            abilities[recipe] = Abilities(build, run)
+        provider = BuildConfig(backend=self.name, provider="cuda" if cuda else "cpu")
+        abilities = {recipe: self.ability(recipe, provider) for recipe in RECIPES}
         distribution = version("onnxruntime-gpu") or version("onnxruntime")
         return BackendStatus(
             self.name, distribution or str(ort.__version__), targets, _YES, abilities
         )
+
+    def ability(self, recipe: str, config: BuildConfig) -> Abilities:
+        """Say what the provider computes in; see ``base.Backend.ability``."""
+        parts = [_ability(part, config.provider) for part in recipe.split("+")]
+        cannot_build = [p.build for p in parts if not p.build.can]
+        cannot_run = [p.run for p in parts if not p.run.can]
+        return Abilities((cannot_build or [_YES])[0], (cannot_run or [_YES])[0])
 
     def build(
         self, model: Path, is_network: bool, config: BuildConfig, folder: Path, progress: Progress
@@ -250,6 +253,12 @@ class _Engine:
         with _errors(ExecutionError, "the model"):
             arrays = self._session.run(None, dict(feeds))
         return dict(zip((o.name for o in self._session.get_outputs()), arrays, strict=True))
+
+
+def _ability(recipe: str, provider: str) -> Abilities:
+    run = _YES if provider == "cuda" else _NOT_ON_CPU.get(recipe, _YES)
+    run = _NO_FP8 if recipe == "fp8" else run
+    return Abilities(run if recipe in ("bf16", "fp8") else _YES, run)
 
 
 def _import() -> Any:

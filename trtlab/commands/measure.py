@@ -231,7 +231,7 @@ def _fields(point: WorkspacePoint) -> dict[str, Any]:
 
 def run_sweep(options: argparse.Namespace) -> Answer:
     """Run ``trtlab sweep``."""
-    from trtlab.errors import ERRORS_BY_NAME
+    from trtlab.errors import ERRORS_BY_KIND
     from trtlab.verbs.load import load, with_dynamic_batch
     from trtlab.verbs.sweep import sweep
     from trtlab.views.pages.report import report
@@ -244,6 +244,12 @@ def run_sweep(options: argparse.Namespace) -> Answer:
             models = [with_dynamic_batch(m, progress=progress) for m in models]
         result = sweep(
             models,
+            precision=options.precision and options.precision.split(","),
+            calibration=options.calibration,
+            samples=options.samples,
+            tool=options.tool,
+            data=options.data,
+            labels=options.labels,
             batch=ints_of(options.batch),
             streams=ints_of(options.streams) or 1,
             threads=ints_of(options.threads),
@@ -266,7 +272,7 @@ def run_sweep(options: argparse.Namespace) -> Answer:
     failures = [p.failure for p in result.points if p.failure is not None]
     code = 0
     if failures:
-        wrong = all(issubclass(ERRORS_BY_NAME[f.kind], WRONG_INPUT) for f in failures)
+        wrong = all(issubclass(ERRORS_BY_KIND[f.kind], WRONG_INPUT) for f in failures)
         code = 2 if wrong and len(failures) == len(result.points) else 1
     unsaved = any(code_of(m.caveats) for m in result.measurements)
     data = {"schema_version": 1, "points": [_point_data(p) for p in result.points]}

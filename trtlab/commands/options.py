@@ -15,11 +15,27 @@ if TYPE_CHECKING:
 
 
 def model_of(options: argparse.Namespace, progress: Progress) -> Any:
-    """Load the model that is named, with a dynamic batch where that was asked for."""
+    """Load the model that is named, with what was asked for done to it."""
+    return prepared(options.model, options, progress)
+
+
+def prepared(name: str, options: argparse.Namespace, progress: Progress) -> Any:
+    """Load a model, make its batch dynamic and convert it, where that was asked for."""
+    from trtlab.verbs.convert import convert
     from trtlab.verbs.load import load, with_dynamic_batch
 
-    model = load(options.model, progress=progress)
-    return with_dynamic_batch(model, progress=progress) if options.dynamic_batch else model
+    model = load(name, progress=progress)
+    if options.dynamic_batch:
+        model = with_dynamic_batch(model, progress=progress)
+    if options.precision is None:
+        return model
+    return convert(
+        model,
+        options.precision,
+        calibration=options.calibration,
+        samples=options.samples,
+        progress=progress,
+    )
 
 
 def built_plan(options: argparse.Namespace, progress: Progress) -> Plan:
@@ -103,6 +119,11 @@ def shapes_of(options: argparse.Namespace) -> dict[str, tuple[int, ...]]:
 def cap_of(options: argparse.Namespace) -> int | None:
     """Return the limit of the activation arena in bytes."""
     return None if options.activation_cap is None else bytes_from_text(options.activation_cap)
+
+
+def list_of(text: str | None) -> tuple[str, ...]:
+    """Return texts separated by commas."""
+    return tuple(text.split(",")) if text else ()
 
 
 def ints_of(text: str | None) -> tuple[int, ...] | None:

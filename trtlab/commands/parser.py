@@ -6,7 +6,14 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from trtlab.commands.accuracy import accuracy_arguments, run_accuracy
 from trtlab.commands.answer import Answer
+from trtlab.commands.convert import (
+    calibration_arguments,
+    convert_arguments,
+    precision_arguments,
+    run_convert,
+)
 from trtlab.commands.explain import run_compare, run_fusion, run_inspect, run_netron, run_report
 from trtlab.commands.files import run_export, run_import
 from trtlab.commands.machine import run_demo, run_doctor, run_lab, run_models
@@ -49,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
     _model_arguments(command)
     _shape_arguments(command)
     command.add_argument("--backend", help="tensorrt or tensorrt_rtx: ask which nodes it takes")
+    command = add("convert", run_convert, "rewrite a model in another precision")
+    convert_arguments(command)
+    command = add("accuracy", run_accuracy, "say how far a model's outputs are from a reference's")
+    accuracy_arguments(command)
     command = add("build", run_build, "build a plan")
     _model_arguments(command)
     _build_arguments(command)
@@ -91,6 +102,12 @@ def parser() -> argparse.ArgumentParser:
         "sweep", run_sweep, "measure every combination of settings; finished ones are kept"
     )
     command.add_argument("models", nargs="+", metavar="MODEL")
+    command.add_argument("--precision", metavar="fp32,int8,…", help="recipes, as for convert")
+    calibration_arguments(command.add_argument)
+    command.add_argument("--tool", choices=("modelopt",), help="convert with NVIDIA's ModelOpt")
+    command.add_argument("--data", metavar="DATA", help="what accuracy is judged by; default: the "
+                         "zoo's held-out images where it has some")  # fmt: skip
+    command.add_argument("--labels", metavar="FILE", help="labels of that data")
     command.add_argument("--batch", metavar="1,8,32", help="batch sizes")
     command.add_argument("--streams", metavar="1,2", help="inferences in flight at once")
     command.add_argument("--threads", metavar="1,2", help="threads inside one inference")
@@ -119,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
         help="layer times of the plan: an id, or the file of a record",
     )
     command.add_argument("--dynamic-batch", action="store_true", help="make a fixed batch dynamic")
+    precision_arguments(command)
     _build_arguments(command)
     command.add_argument(
         "--batch", type=int, help="size of the batch axis; default 1, 8, 32, or 1 with --time"
@@ -171,6 +189,7 @@ def parser() -> argparse.ArgumentParser:
 def _model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL", help="a path, or zoo:NAME (trtlab models)")
     command.add_argument("--dynamic-batch", action="store_true", help="make a fixed batch dynamic")
+    precision_arguments(command)
 
 
 def _build_arguments(command: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from trtlab.model.conversion import ConversionReport, KeptNode, Range
 from trtlab.precision import graphs, modelopt
 from trtlab.precision.floats import LARGEST, to_floats
 from trtlab.precision.fragile import FRAGILE
-from trtlab.precision.quantize import OPS, quantize
+from trtlab.precision.quantize import OPS, beside_constants, quantize
 from trtlab.precision.recipes import Options, Recipe, recipe_of
 from trtlab.precision.request import Request
 from trtlab.precision.weights_only import narrow
@@ -110,9 +110,10 @@ class _Made:
                 self.kept[node.name] = KeptNode(node.name, node.op_type, reasons[node.name])
 
     def _quantize(self, recipe: Recipe, request: Request, asked: Mapping[str, str]) -> None:
-        prepared = onnx.load(request.prepared or "", load_external_data=False)
+        prepared = onnx.load(request.prepared or "")
         nodes = list(prepared.graph.node)
-        left = _renamed(self.parent_nodes, nodes, asked)
+        constant = dict.fromkeys(beside_constants(prepared), "one side of it is a constant")
+        left = constant | _renamed(self.parent_nodes, nodes, asked)
         done = quantize(
             Path(request.prepared or ""),
             str(recipe.quantised),
@@ -160,11 +161,12 @@ class _Made:
 
     def _cast(self, recipe: Recipe, request: Request, asked: Mapping[str, str]) -> None:
         options = request.options
-        quantised = request.before != "fp32" or recipe.quantised is not None
-        if quantised:
+        quantised = recipe.quantised is not None
+        if quantised or request.before != "fp32":
             self.model = graphs.with_opset(self.model, *_TYPED_SCALES)
         nodes = list(self.model.graph.node)
         types = graphs.inferred_types(self.model)
+        floating = [n for n in nodes if any(types.get(o) == TensorProto.FLOAT for o in n.output)]
         reasons = {n.name: FRAGILE[n.op_type] for n in nodes if n.op_type in FRAGILE}
         if recipe.floats == "fp16":
             reasons |= _beyond(nodes, request.ranges)
@@ -181,7 +183,6 @@ class _Made:
         self.flushed += done.flushed
         self.weight_ranges = done.ranges
         reasons |= dict.fromkeys(done.left, "the converter leaves this operator in FP32")
-        floating = [n for n in nodes if any(types.get(o) == TensorProto.FLOAT for o in n.output)]
         if not quantised:
             self.converted = [n.name for n in floating if n.name not in reasons]
         self._keep(floating, reasons)

@@ -32,6 +32,9 @@ OPS = (
 """What is quantised: what ONNX Runtime's quantiser knows, without sums, normalisations and
 softmax, whose results need more than 8 bits."""
 
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators whose constants are weights."""
+
 _E4M3_LARGEST = 448.0
 _FP8_OPSET, _FP8_IR = 19, 9
 _SUFFIX = "_quantized"
@@ -106,6 +109,20 @@ def quantize(
         _to_fp8(model, weights)
     sort_nodes(model.graph)
     return Quantised(model, _pairs(model), *_losses(model, weights, kind))
+
+
+def beside_constants(model: onnx.ModelProto) -> set[str]:
+    """Return the nodes, without products, that read a constant of floats.
+
+    TensorRT-RTX 1.7 refuses a quantised constant that is no weight ("Quantized constant … must be
+    fed to"), and a bias or a factor has nothing to gain.
+    """
+    constants = {t.name for t in model.graph.initializer if _is_float(t)}
+    return {
+        n.name
+        for n in model.graph.node
+        if n.op_type not in WEIGHTED and constants.intersection(n.input)
+    }
 
 
 def _free(graph: onnx.GraphProto, left: Collection[str]) -> None:

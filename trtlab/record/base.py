@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trtlab.errors import TrtlabError
 from trtlab.model.types import Model
 from trtlab.spec import Caveat
 from trtlab.units import N_A
@@ -70,11 +71,16 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a point has no result. ``kind`` is the error's class name."""
+    """Why a point has no result; ``kind`` is the error's, such as ``unsupported``."""
 
     kind: str
     message: str
     hint: str
+
+    @classmethod
+    def of(cls, error: TrtlabError) -> Failure:
+        """Return what a record keeps of an error."""
+        return cls(error.kind, error.message, error.hint)
 
 
 def source_rows(source: Source, environment: Environment) -> list[tuple[str, str]]:

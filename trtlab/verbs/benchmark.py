@@ -32,6 +32,7 @@ from trtlab.spec.run import check_backend
 from trtlab.store import Store, key_of
 from trtlab.verbs.build import (
     build_to_run,
+    check_can,
     check_has_bytes,
     conditions,
     distributions,
@@ -160,6 +161,11 @@ def benchmark_with(
 ) -> Measurement:
     """Measure with a ready ``RunConfig``; see ``benchmark``."""
     check_has_bytes(plan, store)
+    # A speed in another precision than the plan's name says would mislead.
+    check_can(
+        plan.model.recipe,
+        base.backend(plan.config.backend).ability(plan.model.recipe, plan.config).run,
+    )
     check_backend(plan.config, run)
     shapes, batch = input_shapes(plan.inputs, plan.outputs, run)
     environment = capture(distributions(plan.config.backend))

@@ -12,10 +12,17 @@ from typing import Any, Literal
 
 from trtlab import environment, worker
 from trtlab.backends import base
-from trtlab.backends.base import TIMING_CACHE, Built
+from trtlab.backends.base import TIMING_CACHE, Ability, Built
 from trtlab.backends.tensorrt.reasons import why_not_run
 from trtlab.environment import capture, gpu_state
-from trtlab.errors import BuildError, ModelError, PlanError, SpecError, StoreError
+from trtlab.errors import (
+    BuildError,
+    ModelError,
+    PlanError,
+    SpecError,
+    StoreError,
+    UnsupportedError,
+)
 from trtlab.model.types import Model
 from trtlab.record import ModelRef, Plan
 from trtlab.spec import (
@@ -326,7 +333,9 @@ def build_with(
     cancel: threading.Event | None = None,
 ) -> Plan:
     """Build with a ready ``BuildConfig``; see ``build``."""
-    base.backend(config.backend)
+    backend = base.backend(config.backend)
+    check_can(model.recipe, backend.ability(model.recipe, config).build)
+    _check_zero_points(model, config)
     check_plugins(config)
     key = plan_key(model, config)
     known = store.get(key, Plan)
@@ -370,6 +379,26 @@ def build_with(
     )
     store.put(plan, key)
     return plan
+
+
+def check_can(recipe: str, ability: Ability) -> None:
+    """Refuse what a backend cannot do in that precision.
+
+    Raises:
+        UnsupportedError: with the backend's reason.
+    """
+    if not ability.can:
+        raise UnsupportedError(f"{recipe}: {ability.reason}", hint=ability.hint)
+
+
+def _check_zero_points(model: Model, config: BuildConfig) -> None:
+    report = model.conversion
+    asked = {"activations=uint8", "symmetric=False"}.intersection(report.options if report else ())
+    if asked and config.backend in TENSORRT:
+        raise UnsupportedError(
+            f"{model.name} has zero points other than 0, which TensorRT does not take.",
+            hint="Convert it with int8 activations and leave symmetric out.",
+        )
 
 
 def check_plugins(config: BuildConfig) -> None:

@@ -227,8 +227,8 @@ def calibrated(
 ) -> CalibrationTable:
     """Return ranges for a model's tensors, from the store where the same were settled before.
 
-    ``model`` is in FP32, ``given`` is ``calibration`` of ``convert``; with ``every_op`` all tensors
-    are looked at, not only those that are quantised.
+    ``model`` is in FP32, ``given`` is ``calibration`` of ``convert``; with ``every_op`` all
+    tensors are looked at, not only those that are quantised.
 
     Raises:
         SpecError: the data does not fit, or the table is of another model.
@@ -300,6 +300,11 @@ def _check_possible(model: Model, wanted: Recipe, options: Options) -> None:
         raise SpecError(
             "uint8 activations have their zero point at the end of the range or inside it.",
             hint="Leave symmetric out, or choose int8 activations.",
+        )
+    own = replace(options, keep=(), keep_ops=(), keep_io=True, calibrator="minmax")
+    if options.tool == "modelopt" and own != Options(tool="modelopt"):
+        raise UnsupportedError(
+            f"ModelOpt has no {', '.join(own.words()[:-1])}.", hint="Convert without ModelOpt."
         )
     if options.tool == "modelopt" and wanted.name not in typing.get_args(ModelOptRecipe):
         raise UnsupportedError(f"ModelOpt has no {wanted.name}.", hint="Convert without ModelOpt.")

@@ -46,8 +46,8 @@ def export(record: Any, path: str | os.PathLike[str], *, form: str | None = None
     Args:
         record: A ``Plan``, a ``LayerProfile``, a ``Measurement`` or a ``Model``.
         path: The file.
-        form: ``layers``, ``profile``, ``times`` or ``ranges``, to be sure what is written; the record
-            decides it.
+        form: ``layers``, ``profile``, ``times`` or ``ranges``, to be sure what is written; the
+            record decides it.
 
     Returns:
         Where it was written.

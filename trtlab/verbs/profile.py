@@ -20,6 +20,7 @@ from trtlab.spec.run import check_backend
 from trtlab.store import Store, key_of
 from trtlab.verbs.build import (
     build_to_run,
+    check_can,
     check_has_bytes,
     conditions,
     distributions,
@@ -86,6 +87,10 @@ def profile(
     if not isinstance(plan, Plan):
         plan = build_to_run(plan, run, store=store, progress=progress, cancel=cancel)
     check_has_bytes(plan, store)
+    check_can(
+        plan.model.recipe,
+        base.backend(plan.config.backend).ability(plan.model.recipe, plan.config).run,
+    )
     check_backend(plan.config, run)
     shapes_used, batch_used = input_shapes(plan.inputs, plan.outputs, run)
     environment = capture(distributions(plan.config.backend))

@@ -10,31 +10,50 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from trtlab.backends import base
-from trtlab.errors import JobCancelled, SpecError, TrtlabError
+from trtlab.errors import JobCancelled, SpecError, TrtlabError, UnsupportedError
+from trtlab.model.conversion import Tool
 from trtlab.model.types import Model
+from trtlab.precision.recipes import recipe_of
 from trtlab.record import Failure, Measurement, ModelRef, Plan, Point, SweepResult
 from trtlab.spec import TENSORRT, BuildConfig, RunConfig, Shape
 from trtlab.store import Store, with_source
 from trtlab.units import bytes_from_text
+from trtlab.verbs.accuracy import accuracy
 from trtlab.verbs.benchmark import benchmark_with, measurement_key
 from trtlab.verbs.build import build_with, config_for, kept, plan_key
 from trtlab.verbs.choose import backend_for, status_of
+from trtlab.verbs.convert import convert
 from trtlab.verbs.load import load
 from trtlab.worker import Progress, silent
+from trtlab.zoo import catalogue
 
 OnPoint = Callable[[int, int, Point], None]
 """Called with the points done, the points in all, and the point that has just come."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """One point still to be made; picklable, so that any executor can carry it."""
+class _Judging:
+    """What accuracy is judged by: samples, and labels for them."""
 
-    model: Model
+    data: Any
+    labels: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One point still to be made; picklable, so that any executor can carry it.
+
+    ``failure``: why there is nothing to make, found out before. ``note``: why it is not run.
+    """
+
+    model: ModelRef
+    opened: Model | None
     build: BuildConfig
     run: RunConfig
     reuse: bool
-    build_only: bool
+    judging: _Judging | None = None
+    note: str | None = None
+    failure: Failure | None = None
 
 
 _POLL_SECONDS = 0.2
@@ -47,6 +66,7 @@ def _nobody(_done: int, _total: int, _point: Point) -> None:
 def sweep(
     models: Any,
     *,
+    precision: str | Sequence[str] | None = None,
     batch: int | Sequence[int | None] | None = None,
     streams: int | Sequence[int] = 1,
     threads: int | Sequence[int | None] | None = None,
@@ -57,6 +77,11 @@ def sweep(
     activation_cap: int | None = None,
     backend: str | None = None,
     provider: Literal["cpu", "cuda"] = "cpu",
+    calibration: Any = None,
+    samples: int | None = None,
+    tool: Tool | None = None,
+    data: Any = None,
+    labels: Any = None,
     quick: bool = False,
     seed: int = 0,
     reuse: bool = True,
@@ -71,8 +96,13 @@ def sweep(
     A point that fails is kept with its reason; the others go on. Finished points lie in the
     store, so a sweep that was killed goes on where it ended, and a repeated one answers at once.
 
+    Where TensorRT can build and not run, and no backend is named, each model has a point with its
+    plan beside the points that run on ONNX Runtime: they are never joined into one.
+
     Args:
         models: One model or several: each a ``Model`` or what ``load`` takes.
+        precision: Recipes to convert each model to, as ``convert`` takes them; None: as it is.
+            What the CPU cannot compute in gets no latency: accuracy is emulated where it can be.
         batch: Batch sizes.
         streams: Inferences in flight at once.
         threads: Threads inside one inference; None is the backend's choice.
@@ -82,11 +112,16 @@ def sweep(
         target: TensorRT: what the plans are built for.
         shapes: Input shapes by name, for other dynamic axes; the same at every point.
         activation_cap: Limit of ONNX Runtime's activation arena in bytes.
+        backend: Its name; None takes the first that can build and run here.
         provider: What runs the plans: ``cpu`` or ``cuda``.
-        seed: Seed of the random inputs.
-        backend: Its name; None takes the first that can build and run here. Where TensorRT-RTX
-            can build and not run, its points hold a plan and no measurement.
+        calibration: For recipes that need ranges, as ``convert`` takes it, with ``samples``.
+        samples: How many samples are drawn for calibration.
+        tool: ``modelopt``: convert with it.
+        data: Samples that accuracy is judged by, as ``accuracy`` takes them. None: the zoo's where
+            it has some, else accuracy is not told.
+        labels: Their labels, as ``accuracy`` takes them.
         quick: Short windows, for demonstrations; the records are labelled.
+        seed: Seed of the random inputs.
         reuse: False measures again what the store has.
         executor: Where points are made: any ``concurrent.futures.Executor``. None makes them one
             after the other, which is right on one machine: points at once disturb each other.
@@ -102,13 +137,13 @@ def sweep(
     store = store or Store()
     name = backend or backend_for("run")
     base.backend(name)
-    opened = [load(m, store=store, progress=progress, cancel=cancel) for m in _several(models)]
-    levels, limits = _several(optimization_level), _several(workspace)
-    asked: dict[str, Any] = {}
-    if name in TENSORRT:
-        asked = {"target": target, **_range_of(_several(batch), shapes)}
-    elif target is not None:
-        raise SpecError(f"{name} has no target.", hint="It belongs to TensorRT.")
+    calls: dict[str, Any] = {"store": store, "progress": progress, "cancel": cancel}
+    opened = [load(m, **calls) for m in _several(models)]
+    recipes = [None if r is None else recipe_of(r).name for r in _several(precision)]
+    levels = _several(optimization_level)
+    limits = [None if w is None else bytes_from_text(w) for w in _several(workspace)]
+    if name not in TENSORRT and backend is not None:
+        _check_belongs_to_it(name, target, limits)
     runs = [
         RunConfig(
             batch=b,
@@ -121,29 +156,25 @@ def sweep(
         )
         for b, s, t in itertools.product(_several(batch), _several(streams), _several(threads))
     ]
-    build_only = name in TENSORRT and not status_of(name).abilities["fp32"].run.can
-    if build_only:
-        runs = [RunConfig()]  # one plan takes every batch of the sweep
-    jobs = [
-        _Job(
-            model,
-            config_for(
-                model,
-                name,
-                **asked,
-                optimization_level=level,
-                provider=provider,
-                workspace_bytes=None if limit is None else bytes_from_text(limit),
-            ),
-            run,
-            reuse,
-            build_only,
-        )
-        for model, level, limit, run in itertools.product(opened, levels, limits, runs)
-    ]
+    planned = {"target": target, **_range_of(_several(batch), shapes)}
+    names = [name]
+    if backend is None and name not in TENSORRT and provider == "cpu":
+        names = [*_building_only([m for m in opened if m.source == "onnx"], levels), name]
+    jobs: list[_Job] = []
+    try:
+        for model, recipe in itertools.product(opened, recipes):
+            conversion = {"calibration": calibration, "samples": samples, "tool": tool, **calls}
+            made = _converted(model, recipe, conversion)
+            for each in names:
+                judging = None
+                if each not in TENSORRT and (data is not None or _has_images(model)):
+                    judging = _Judging(data, labels)
+                jobs += _jobs(made, each, runs, levels, limits, planned, provider, reuse, judging)
+    except JobCancelled:
+        return SweepResult((), stopped=True)
     if not jobs:
         raise SpecError("The sweep has no point.", hint="Give at least one value for each axis.")
-    made = (
+    made_points = (
         _one_by_one(jobs, store, progress, cancel)
         if executor is None
         else _by_executor(jobs, executor, store, cancel)
@@ -151,12 +182,94 @@ def sweep(
     points: dict[int, Point] = {}
     stopped = False
     try:
-        for index, point in made:
+        for index, point in made_points:
             points[index] = point
             on_point(len(points), len(jobs), point)
     except JobCancelled:
         stopped = True
     return SweepResult(tuple(points[i] for i in sorted(points)), stopped)
+
+
+def _check_belongs_to_it(
+    name: str, target: str | Sequence[str] | None, limits: Sequence[int | None]
+) -> None:
+    """Refuse TensorRT's axes for ONNX Runtime where that was asked for by name."""
+    if target is not None:
+        raise SpecError(f"{name} has no target.", hint="It belongs to TensorRT.")
+    if limits != [None]:
+        raise SpecError(
+            f"{name} has no workspace.", hint="It has a limit of its own: activation_cap."
+        )
+
+
+def _building_only(models: Sequence[Model], levels: Sequence[str | int | None]) -> list[str]:
+    """Return the TensorRT whose plans are shown beside the runs of another backend."""
+    if not models or all(isinstance(level, str) for level in levels):
+        return []
+    return [n for n in TENSORRT if status_of(n).abilities["fp32"].build.can][:1]
+
+
+def _converted(
+    model: Model, recipe: str | None, settings: Mapping[str, Any]
+) -> tuple[ModelRef, Model | None, Failure | None]:
+    """Return the model in that precision, or why it cannot be had."""
+    if recipe is None or (recipe == model.recipe == "fp32"):
+        return ModelRef.of(model), model, None
+    try:
+        made = convert(model, recipe, **settings)
+    except JobCancelled:
+        raise
+    except TrtlabError as error:
+        return ModelRef(model.name, None, recipe, model.hash), None, Failure.of(error)
+    return ModelRef.of(made), made, None
+
+
+def _has_images(model: Model) -> bool:
+    entry = catalogue.ENTRIES.get(model.name.removeprefix("zoo:"))
+    return model.name.startswith("zoo:") and entry is not None and entry.labelled
+
+
+def _jobs(
+    made: tuple[ModelRef, Model | None, Failure | None],
+    name: str,
+    runs: Sequence[RunConfig],
+    levels: Sequence[str | int | None],
+    limits: Sequence[int | None],
+    planned: Mapping[str, Any],
+    provider: Literal["cpu", "cuda"],
+    reuse: bool,
+    judging: _Judging | None,
+) -> list[_Job]:
+    """Return the points of one model on one backend."""
+    ref, model, failure = made
+    on_tensorrt = name in TENSORRT
+    if on_tensorrt and not status_of(name).abilities["fp32"].run.can:
+        note = "built here, not run: " + status_of(name).abilities["fp32"].run.reason
+    else:
+        note = None
+    own = [level for level in levels if level is None or isinstance(level, int) == on_tensorrt]
+    jobs = []
+    for level, limit in itertools.product(own, limits if on_tensorrt else [None]):
+        settings: dict[str, Any] = {"optimization_level": level, "provider": provider}
+        if on_tensorrt:
+            settings = {"optimization_level": level, "workspace_bytes": limit}
+            settings |= planned if model is not None else {}
+        config = (
+            BuildConfig(backend=name, **settings)
+            if model is None
+            else config_for(model, name, **settings)
+        )
+        cannot, why = failure, note
+        if not on_tensorrt:
+            ability = base.backend(name).ability(ref.recipe, config)
+            why = None if ability.run.can else ability.run.reason
+            if not ability.run.can and (judging is None or "bf16" in ref.recipe):
+                reason = f"{ref.recipe}: {ability.run.reason}"
+                cannot = cannot or Failure.of(UnsupportedError(reason, hint=ability.run.hint))
+        # What does not run is the same at every batch: it is told once.
+        asked = runs if why is None and cannot is None else [RunConfig()]
+        jobs += [_Job(ref, model, config, run, reuse, judging, why, cannot) for run in asked]
+    return jobs
 
 
 def _range_of(batches: Sequence[int | None], shapes: Mapping[str, Shape] | None) -> dict[str, Any]:
@@ -207,8 +320,8 @@ def _point_of(future: Future[Point], job: _Job) -> Point:
     try:
         return future.result()
     except Exception as error:  # noqa: BLE001 - an executor may raise anything
-        failure = Failure("WorkerCrashed", f"The executor failed: {error!r}", "Run it again.")
-        return Point(model=ModelRef.of(job.model), build=job.build, run=job.run, failure=failure)
+        failure = Failure("crashed", f"The executor failed: {error!r}", "Run it again.")
+        return Point(model=job.model, build=job.build, run=job.run, failure=failure)
 
 
 def _brought_home(point: Point, store: Store) -> Point:
@@ -227,31 +340,52 @@ def _remote_point(job: _Job) -> Point:
 
 
 def _point(job: _Job, store: Store, progress: Progress, cancel: threading.Event | None) -> Point:
-    model = ModelRef.of(job.model)
-    plan: Plan | None = None
+    point = Point(
+        model=job.model, build=job.build, run=job.run, note=job.note, failure=job.failure
+    )
+    model = job.opened
+    if job.failure is not None or model is None:
+        return point
+    calls: dict[str, Any] = {"store": store, "progress": progress, "cancel": cancel}
     try:
-        if job.reuse:
-            known = store.get(measurement_key(job.model.hash, job.build, job.run), Measurement)
-            # Two builds of the same may differ: the measurement's own plan is wanted.
-            plans = store.under(plan_key(job.model, job.build), Plan)
-            plan = next((p for p in plans if known and p.hash == known.plan), None)
-            if known is not None and plan is not None:
-                known = replace(known, model=model)
-                return Point(
-                    model=model,
-                    build=job.build,
-                    run=job.run,
-                    plan=plan,
-                    measurement=known,
-                    from_store=True,
-                )
-        plan = build_with(job.model, job.build, store=store, progress=progress, cancel=cancel)
-        if job.build_only:
-            return Point(model=model, build=job.build, run=job.run, plan=plan)
-        measurement = benchmark_with(plan, job.run, store=store, progress=progress, cancel=cancel)
+        if job.note is None:
+            point = _measured(point, model, job.reuse, calls)
+        elif job.build.backend in TENSORRT:
+            point = replace(point, plan=build_with(model, job.build, **calls))
+        if job.judging is not None and point.failure is None:
+            subject = point.plan or model
+            found = accuracy(
+                subject,
+                job.judging.data,
+                labels=job.judging.labels,
+                provider=job.build.provider,
+                **calls,
+            )
+            point = replace(point, accuracy=found)
     except JobCancelled:
         raise
     except TrtlabError as error:
-        failure = Failure(type(error).__name__, error.message, error.hint)
-        return Point(model=model, build=job.build, run=job.run, plan=plan, failure=failure)
-    return Point(model=model, build=job.build, run=job.run, plan=plan, measurement=measurement)
+        return replace(point, note=None, failure=Failure.of(error))
+    return point
+
+
+def _measured(point: Point, model: Model, reuse: bool, calls: Mapping[str, Any]) -> Point:
+    """Return the point with a plan and a measurement, from the store where it has them."""
+    store: Store = calls["store"]
+    if reuse:
+        known = store.get(measurement_key(model.hash, point.build, point.run), Measurement)
+        # Two builds of the same may differ: the measurement's own plan is wanted.
+        plans = store.under(plan_key(model, point.build), Plan)
+        plan = next((p for p in plans if known and p.hash == known.plan), None)
+        if known is not None and plan is not None:
+            known, plan = replace(known, model=point.model), replace(plan, model=point.model)
+            return replace(point, plan=plan, measurement=known, from_store=True)
+    plan = build_with(model, point.build, **calls)
+    # Kept where the run fails: what was built is known.
+    measured = replace(point, plan=plan)
+    try:
+        return replace(measured, measurement=benchmark_with(plan, point.run, **calls))
+    except JobCancelled:
+        raise
+    except TrtlabError as error:
+        return replace(measured, failure=Failure.of(error))

@@ -185,7 +185,7 @@ class _Search:
             point = WorkspacePoint(
                 limit_bytes=size,
                 asked_bytes=error.asked_bytes if isinstance(error, WorkspaceTooSmall) else None,
-                failure=Failure(type(error).__name__, error.message, error.hint),
+                failure=Failure.of(error),
             )
         else:
             self.built[plan.hash] = plan

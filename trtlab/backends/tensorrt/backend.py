@@ -57,6 +57,10 @@ class Backend:
             self.name, trt.__version__, targets, build, {r: Abilities(build, run) for r in RECIPES}
         )
 
+    def ability(self, _recipe: str, _config: BuildConfig) -> Abilities:
+        """Say that the graph's types are what is built and run; see ``base.Backend.ability``."""
+        return Abilities(Ability(True), Ability(True))
+
     def build(
         self, model: Path, is_network: bool, config: BuildConfig, folder: Path, progress: Progress
     ) -> Built:
