@@ -274,6 +274,18 @@ class Store:
         except ValueError:
             return None
 
+    def models_with_hash(self, model_hash: str) -> Iterator[Model]:
+        """Yield what was read from each file with that content; a file may have changed since."""
+        with self._index() as index:
+            rows = index.execute(
+                "SELECT model FROM models WHERE instr(model, CAST(? AS BLOB))", (model_hash,)
+            ).fetchall()
+        for (row,) in rows:
+            with contextlib.suppress(ValueError):
+                model = from_json(row, Model)
+                if model.hash == model_hash:  # others name it as their parent
+                    yield model
+
     def put_graph(self, model: Model, graph: Graph) -> None:
         """Keep a model's graph under its hash."""
         self._write(self._graph_path(model.hash), to_json(graph))

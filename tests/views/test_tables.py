@@ -50,7 +50,7 @@ def test_a_failed_point_keeps_its_row_with_the_reason():
     m = steady(1, 2.0)
     failed = Point(
         model=m.model, build=BuildConfig(), run=RunConfig(batch=9),
-        failure=Failure("ExecutionError", "It ran out of memory.", ""),
+        failure=Failure("execution", "It ran out of memory.", ""),
     )  # fmt: skip
     rows = sweep_table(SweepResult((point(m), failed))).rows
     assert rows[1][-1] == "It ran out of memory."

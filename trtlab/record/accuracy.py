@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from trtlab.record.base import Environment, ModelRef, Source, caveat_rows, source_rows
 from trtlab.shown import Shown
 from trtlab.spec import Caveat
 from trtlab.stats import Interval
+from trtlab.units import N_A
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Stage = Literal["before softmax", "probabilities", "as they are"]
 """What was compared: a saturated softmax hides errors, so where it can be, what goes into it."""
@@ -31,22 +35,27 @@ class OutputError:
     Attributes:
         name: Of the output; ``tensor``: the one that was compared.
         stage: See ``Stage``.
-        elements: Numbers compared.
-        max_absolute: Largest absolute error; ``mean_absolute``, ``p99_absolute`` likewise.
+        elements: Numbers that the reference has; NaN and infinite ones of it are not compared.
+            Errors are of those that are finite in both.
+        max_absolute: Largest absolute error; ``mean_absolute``, ``p99_absolute`` likewise. The
+            last comes from a histogram, to 0.05 % of its value.
         max_relative: Largest error relative to the reference, where that is at least
             ``relative_floor`` in size; ``mean_relative`` likewise.
         rmse: Root of the mean square error.
         sqnr_db: Signal to quantisation noise, 10 log10 (sum of reference squares / sum of error
             squares), in dB; None without any error.
-        cosine: Mean cosine of the samples.
+        cosine: Mean cosine of the samples; those of length 0 are left out.
         kl: Mean Kullback-Leibler divergence of the softmax, in nats; None where the output is no
             classification.
-        top1_agreement: Share of samples where both name the same class.
+        top1_agreement: Share of samples where both name the same class: the highest value, of
+            equal ones the first. NaN names none.
         top5_agreement: Share where the reference's class is among the five highest.
         beyond_both: Share of elements beyond both tolerances, absolute and relative
-            (Polygraphy's rule).
-        beyond_sum: Share beyond ``atol + rtol * |reference|`` (trtexec's rule).
-        atol, rtol: The tolerances of both rules; they come from the precision.
+            (Polygraphy's rule). Elements that only the model made NaN or infinite count.
+        beyond_sum: Share beyond ``atol + rtol * |reference|`` (trtexec's rule), likewise.
+        atol, rtol: The tolerances of both rules. Unless given, ``rtol`` comes from the precision
+            and the number of nodes, and ``atol`` is that times the output's root mean square
+            over the first batch, of which ``relative_floor`` is 1 %.
         not_finite: NaN and infinite elements that the reference does not have.
     """
 
@@ -90,23 +99,50 @@ class LabelMetrics:
     drop: float
     drop_interval: Interval
 
+    @property
+    def sentence(self) -> str:
+        """What the labels tell of a loss, which is never more than the interval allows."""
+        low, high = self.drop_interval
+        span = f"95 % interval {_points(low)} to {_points(high)} points, {self.samples:,} samples"
+        if low > 0:
+            return f"top-1 drops by {_points(self.drop)} points ({span})"
+        if high < 0:
+            return f"top-1 rises by {_points(-self.drop)} points ({span})"
+        return (
+            f"none that these samples can show: {_points(self.drop)} points ({span}); a drop of "
+            f"up to {_points(high)} points is not ruled out"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeError:
-    """The error right behind one node, the reference's nodes in order.
+    """The error right behind one node of the reference, in the reference's order.
 
     Attributes:
-        sqnr_db: Of the node's output, all error from before it included; None without error.
-        added_db: How many dB worse than the worst of its inputs.
+        node: Its name; ``op``: its operator. Where the model folded several nodes into one, the
+            name is the last one's and the operators are joined by ``+``.
+        tensor: What it writes, which both models have.
+        sqnr_db: Of the tensor, all error from before it included; None without error.
+        own_sqnr_db: Of what the node itself adds to the values that reach it; None where it adds
+            nothing.
+        effect: How much of the outputs' error power goes away without it, as part of all: on
+            average over random halves of the other nodes. Below 0 where it cancels others.
+        effect_interval: Its 95 % interval, by sample.
+        certain: Whether the effect is above 0 even if one allows for there being many nodes.
         rmse: In the tensor's own unit.
+        not_finite: Elements that this node made NaN or infinite.
     """
 
     node: str
     op: str
     tensor: str
     sqnr_db: float | None
-    added_db: float | None
+    own_sqnr_db: float | None
+    effect: float
+    effect_interval: Interval
+    certain: bool
     rmse: float | None
+    not_finite: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -146,8 +182,97 @@ class Accuracy(Shown):
 
     def rows(self) -> list[tuple[str, str]]:
         """Return label and text, most important first."""
-        return [
+        how = f"{self.arithmetic} on {self.provider}"
+        rows = [
             ("accuracy of", f"{self.model.name} ({self.model.recipe})"),
+            ("against", self.reference),
+            ("data", f"{self.data.samples:,} samples: {self.data.words}"),
+            ("arithmetic", f"{how} ({self.origin})"),
+        ]
+        if self.labels is not None:
+            rows += _label_rows(self.labels)
+        for output in self.outputs:
+            rows += _output_rows(output)
+        if self.nodes is not None:
+            rows.append(("most of the error", ", ".join(self.suggested) or "nothing stands out"))
+        return [
+            *rows,
             *source_rows(self.source, self.environment),
             *caveat_rows(self.caveats),
         ]
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """A row for each output with all its numbers; pandas is imported here."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(output) for output in self.outputs])
+
+    @property
+    def nodes_df(self) -> pd.DataFrame:
+        """A row for each node, empty where it was not compared node by node."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(node) for node in self.nodes or ()])
+
+
+def _label_rows(found: LabelMetrics) -> list[tuple[str, str]]:
+    rows = [("top-1", f"{_percent(found.top1)} (reference {_percent(found.reference_top1)})")]
+    if found.top5 is not None:
+        rows.append(
+            ("top-5", f"{_percent(found.top5)} (reference {_percent(found.reference_top5)})")
+        )
+    return [*rows, ("loss", found.sentence)]
+
+
+def _output_rows(output: OutputError) -> list[tuple[str, str]]:
+    stage = output.stage if output.name == output.tensor else f"{output.stage}, {output.tensor}"
+    rows = [
+        (
+            f"output {output.name}",
+            f"{stage}; SQNR {_decibels(output)}, RMSE {_error(output.rmse)}",
+        ),
+        (
+            "absolute error",
+            f"mean {_error(output.mean_absolute)}, 99 % {_error(output.p99_absolute)}, largest "
+            f"{_error(output.max_absolute)}",
+        ),
+        (
+            "relative error",
+            f"mean {_error(output.mean_relative)}, largest {_error(output.max_relative)} (where "
+            f"the reference is at least {_error(output.relative_floor)})",
+        ),
+        (
+            "beyond tolerance",
+            f"{_percent(output.beyond_both)} by Polygraphy's rule, {_percent(output.beyond_sum)} "
+            f"by trtexec's (atol {_error(output.atol)}, rtol {_error(output.rtol)})",
+        ),
+        ("cosine", N_A if output.cosine is None else f"{output.cosine:.6f}"),
+    ]
+    if output.not_finite:
+        lost = f"{output.not_finite:,} of {output.elements:,} where the reference is finite"
+        rows.insert(0, ("NaN or infinite", lost))
+    if output.top1_agreement is not None:
+        five = output.top5_agreement
+        text = f"top-1 {_percent(output.top1_agreement)}"
+        text += "" if five is None else f", in the top 5 {_percent(five)}"
+        rows.append(("same class", f"{text}; KL divergence {_error(output.kl)} nats"))
+    return rows
+
+
+def _decibels(output: OutputError) -> str:
+    if output.sqnr_db is None:
+        return "without error" if output.rmse == 0 else N_A
+    return f"{output.sqnr_db:.1f} dB"
+
+
+def _percent(share: float | None) -> str:
+    return N_A if share is None else f"{share * 100:.2f} %"
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:.2f}".replace("-", "−")
+
+
+def _error(value: float | None) -> str:
+    return N_A if value is None else f"{value:.3g}"

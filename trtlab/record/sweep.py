@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trtlab.record.accuracy import Accuracy
 from trtlab.record.base import (
     Failure,
     ModelRef,
@@ -14,6 +15,7 @@ from trtlab.record.plan import Plan
 from trtlab.shown import Shown
 from trtlab.spec import BuildConfig, RunConfig
 from trtlab.units import (
+    N_A,
     text_from_bytes,
     text_from_latency,
     text_from_number,
@@ -25,19 +27,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One point of a sweep: its settings, and a plan with a measurement, or a failure."""
+    """One point of a sweep: its settings, and a plan with a measurement, or a failure.
+
+    Attributes:
+        accuracy: What the precision did to the outputs. Where the arithmetic was emulated, a
+            point may have it without a measurement.
+        note: Why there is no measurement although nothing failed.
+    """
 
     model: ModelRef
     build: BuildConfig
     run: RunConfig
     plan: Plan | None = None
     measurement: Measurement | None = None
+    accuracy: Accuracy | None = None
     failure: Failure | None = None
+    note: str | None = None
     from_store: bool = False
 
+    @property
+    def no_latency_because(self) -> str | None:
+        """Why the point has no latency; None where it has one."""
+        if self.measurement is not None:
+            return None
+        if self.failure is not None:
+            return self.failure.message
+        return self.note or ("not run" if self.plan is None else "built, not run")
+
+    @property
+    def worst_sqnr_db(self) -> float | None:
+        """SQNR of the worst output; None where it is not known or no output has any error."""
+        outputs = self.accuracy.outputs if self.accuracy else ()
+        return min((o.sqnr_db for o in outputs if o.sqnr_db is not None), default=None)
+
     def row(self) -> dict[str, Any]:
-        """Return the point as flat numbers with units in the names; unknown is None."""
+        """Return the point as flat numbers with units in the names; unknown is None.
+
+        What begins with ``top1`` are shares from 0 to 1 and come from labels alone; the drop is
+        the reference's minus the model's, its interval is paired. ``sqnr_db`` is that of the
+        worst output.
+        """
         m = self.measurement
+        labels = self.accuracy.labels if self.accuracy else None
         ms = m.median_interval_ms if m else None
         rate = m.throughput_interval if m else None
         planned = self.plan.memory if self.plan else None
@@ -74,12 +105,31 @@ class Point:
             else len(self.plan.layers),
             "plan_bytes": self.plan.plan_bytes if self.plan else None,
             "build_seconds": self.plan.build_seconds if self.plan else None,
-            "top1": None,
+            "model_bytes": self.plan.weight_bytes if self.plan else None,
+            "top1": labels.top1 if labels else None,
+            "top1_drop": labels.drop if labels else None,
+            "top1_drop_low": labels.drop_interval.low if labels else None,
+            "top1_drop_high": labels.drop_interval.high if labels else None,
+            "sqnr_db": self.worst_sqnr_db,
+            "accuracy_origin": self.accuracy.origin if self.accuracy else None,
             "stable": m.stable if m else None,
             "caveats": [c.kind for c in m.caveats] if m else [],
             "source": m.source if m else None,
+            "note": self.note,
             "failure": None if self.failure is None else self.failure.message,
         }
+
+    def accuracy_text(self) -> str:
+        """Return ``top-1 99.3 % (measured)``, without labels the SQNR; "" without accuracy."""
+        if self.accuracy is None:
+            return ""
+        labels, worst = self.accuracy.labels, self.worst_sqnr_db
+        text = f"SQNR {N_A}" if worst is None else f"SQNR {worst:.1f} dB"
+        if all(out.rmse == 0 for out in self.accuracy.outputs):
+            text = "no error"
+        if labels is not None:
+            text = f"top-1 {100 * labels.top1:.1f} %"
+        return f"{text} ({self.accuracy.origin})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,22 +144,29 @@ class SweepResult(Shown):
         failed = sum(p.failure is not None for p in self.points)
         head = f"{len(self.points)} points, {failed} failed" + ", stopped" * self.stopped
         lines = [("sweep", head)]
+        is_several = len({point.model.recipe for point in self.points}) > 1
         for point in self.points:
-            m = point.measurement
+            m, failure = point.measurement, point.failure
+            name = point.model.name + f" ({point.model.recipe})" * is_several
+            label = f"{name}, batch {point.run.batch}"
             if m is not None:
+                label = f"{name}, {m.settings()}"
                 text = (
                     f"{text_from_latency(m.median_ms, m.median_interval_ms)}  "
                     f"{text_from_number(m.throughput)} inf/s"
                 )
-                lines.append((f"{point.model.name}, {m.settings()}", text))
-            elif point.failure is not None:
-                label = f"{point.model.name}, batch {point.run.batch}"
-                lines.append((label, f"failed: {point.failure.message}"))
+            elif failure is not None:
+                text = f"failed: {failure.message}"
+            elif point.note is not None:
+                text = f"latency {N_A} ({point.note})"
             elif point.plan is not None:
                 planned = point.plan.memory
                 size = text_from_bytes(planned.activation if planned else None)
-                label = f"{point.model.name} for {point.build.target_text}"
-                lines.append((label, f"built, not run; activations to come {size} (builder)"))
+                label = f"{name} for {point.build.target_text}"
+                text = f"built, not run; activations to come {size} (builder)"
+            else:
+                continue
+            lines.append((label, ", ".join(filter(None, (text, point.accuracy_text())))))
         return lines
 
     @property

@@ -33,6 +33,10 @@ CaveatKind = Literal[
     "shared-names",
     "different-times",
     "layers-without-time",
+    "random-data",
+    "calibration-data",
+    "computed-in-fp32",
+    "no-classes",
 ]
 
 

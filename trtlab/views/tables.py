@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trtlab.analysis.regions import InnerNode, opaque_regions
+from trtlab.model.conversion import ConversionReport
 from trtlab.model.printing import printable
 from trtlab.record import (
     TIME_WORDS,
@@ -102,6 +103,7 @@ def _cap(p: Point) -> str:
 
 
 _OPTIONAL: tuple[tuple[str, Callable[[Point], str]], ...] = (
+    ("Precision", lambda p: p.model.recipe.upper()),
     ("Threads", lambda p: "default" if p.run.threads is None else str(p.run.threads)),
     ("Optimisation", lambda p: _level(p.build.optimization_level)),
     ("Backend", lambda p: p.build.backend),
@@ -114,7 +116,10 @@ _OPTIONAL: tuple[tuple[str, Callable[[Point], str]], ...] = (
 
 
 def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
-    """One row a point: settings, latency with interval, throughput, memory, doubts."""
+    """One row a point: settings, latency with interval, throughput, memory, doubts.
+
+    There is a column for the accuracy where a point has one, with its origin in each cell.
+    """
     several = points.points if isinstance(points, SweepResult) else tuple(points)
     optional = [
         (head, word)
@@ -123,7 +128,9 @@ def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
         or (head == "Threads" and any(p.run.threads for p in several))
     ]
     heads = ["Model", "Batch", "Streams", *(head for head, _ in optional)]
-    heads += ["p50 ms [95 %]", "p99 ms", "inf/s", "n", "Peak memory", "Remarks"]
+    heads += ["p50 ms [95 %]", "p99 ms", "inf/s", "n", "Peak memory"]
+    is_compared = any(p.accuracy is not None for p in several)
+    heads += [*["Accuracy"] * is_compared, "Remarks"]
     rows = []
     for p in several:
         m = p.measurement
@@ -131,7 +138,10 @@ def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
         cells = [p.model.name, N_A if batch is None else str(batch), str(p.run.streams)]
         cells += [word(p) for _, word in optional]
         if m is None:
-            cells += [N_A] * 5 + [p.failure.message if p.failure else "built, not run"]
+            cells += [N_A] * 5
+            # Where the accuracy is known all the same, it is said what the reason is of.
+            about = "" if p.accuracy is None else f"latency {N_A}: "
+            remarks = [f"{about}{p.no_latency_because}"]
         else:
             remarks = ["quick"] * m.run.quick + ["recorded"] * (m.source == "recorded")
             remarks += [c.kind for c in m.caveats]
@@ -141,10 +151,19 @@ def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
                 text_from_number(m.throughput),
                 f"{m.n:,}",
                 text_from_bytes(m.memory.peak_above_baseline),
-                ", ".join(remarks),
             ]
-        rows.append(tuple(cells))
-    words = {"Model", "Optimisation", "Backend", "Target", "Workspace", "Remarks"}
+        cells += [p.accuracy_text() or N_A] * is_compared
+        rows.append((*cells, ", ".join(remarks)))
+    words = {
+        "Model",
+        "Precision",
+        "Accuracy",
+        "Optimisation",
+        "Backend",
+        "Target",
+        "Workspace",
+        "Remarks",
+    }
     numeric = frozenset(i for i, head in enumerate(heads) if head not in words)
     return Table(tuple(heads), tuple(rows), numeric)
 
@@ -162,6 +181,12 @@ def plan_table(plan: Plan) -> Table:
         for layer in plan.layers or ()
     )
     return Table(("Layer", "Type", "Stream", "ONNX nodes", "Writes"), rows, frozenset({2}))
+
+
+def conversion_table(report: ConversionReport) -> Table:
+    """One row a node that a conversion left in higher precision, with the reason."""
+    rows = tuple((named(kept.node), named(kept.op, 28), kept.reason) for kept in report.kept)
+    return Table(("ONNX node", "Operator", "Kept because"), rows, frozenset())
 
 
 def workspace_table(curve: WorkspaceCurve) -> Table:
@@ -298,10 +323,10 @@ def _layer_cells(layer: EngineLayer, group: Group) -> tuple[str, ...]:
     formats = [data_format(t.format) for t in ends if t is not None and t.format]
     return (
         group.tag or "—",
-        _named(layer.name),
+        named(layer.name),
         ", ".join([group.family, *group.patterns]),
-        _named(_short_list(group.nodes, 40)) or "—",
-        _named(layer.type, 28) or N_A,
+        named(_short_list(group.nodes, 40)) or "—",
+        named(layer.type, 28) or N_A,
         " → ".join(dict.fromkeys(types)),
         " → ".join(dict.fromkeys(formats)) or N_A,
         N_A if layer.stream is None else str(layer.stream),
@@ -312,7 +337,7 @@ def _layer_cells(layer: EngineLayer, group: Group) -> tuple[str, ...]:
     )
 
 
-def _named(text: str, most: int = 40) -> str:
+def named(text: str, most: int = 40) -> str:
     """Cut a name, and make one line of it."""
     return printable(middle_cut(text, most))
 
@@ -337,8 +362,8 @@ def regions_table(fusion: Fusion) -> Table:
 def _inner_cells(tag: str, node: InnerNode) -> tuple[str, ...]:
     return (
         tag,
-        _named(node.node),
-        _named(node.op, 28),
+        named(node.node),
+        named(node.op, 28),
         text_from_count(node.flops, "FLOP"),
         share_text(node.flop_share),
         text_from_bytes(node.bytes),

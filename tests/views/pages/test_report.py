@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 import trtlab
+from tests import accuracies
 from tests.making import layer_profile, measurement
 from trtlab.codec import Int64Array
 from trtlab.errors import SpecError, StoreError
 from trtlab.record import Point, SweepResult
-from trtlab.spec import BuildConfig, RunConfig
+from trtlab.spec import BuildConfig, Caveat, RunConfig
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -105,3 +106,20 @@ def test_footnotes_speak_of_streams_and_missing_parts_only_where_they_are(tmp_pa
     text = trtlab.report(SweepResult(tuple(points)), tmp_path / "r.html").read_text()
     assert text.count("Several streams: read the throughput") == 1
     assert "Parts of the memory are n/a with several streams, on a GPU." in text
+
+
+def test_precisions_of_one_model_share_a_section_with_what_they_cost_and_save(tmp_path):
+    doubtful = replace(accuracies.point("int8").measurement, caveats=(Caveat("spread", "x", "y"),))
+    points = [
+        accuracies.point("int8", measurement=doubtful), accuracies.point("fp32"),
+        accuracies.emulated(), accuracies.built("fp32", 5000), accuracies.built("int8", 1600),
+    ]  # fmt: skip
+    text = trtlab.report(SweepResult(tuple(points)), tmp_path / "r.html").read_text()
+    assert re.findall("<h2>(digits.*)</h2>", text) == ["digits"]
+    assert "Accuracy against latency" in text
+    assert "Size against FP32" in text
+    assert "trtlab-estimated" in without_plotly(text)
+    assert "INT8, batch 1, optimisation all: x y" in text
+    alone = trtlab.report(sweep(), tmp_path / "r.html").read_text()
+    assert "Accuracy against latency" not in alone
+    assert "Size against FP32" not in alone

@@ -21,6 +21,7 @@ from plotly.offline import get_plotlyjs
 from trtlab.errors import SpecError
 from trtlab.record import (
     TIME_WORDS,
+    Accuracy,
     Fusion,
     HostMemory,
     LayerProfile,
@@ -36,16 +37,23 @@ from trtlab.units import (
     N_A,
     text_from_bytes,
     text_from_file_size,
-    text_from_interval,
-    text_from_latency,
     text_from_ms,
-    text_from_number,
+)
+from trtlab.views.figures.marks import (
+    TEXT_PLACES,
+    families,
+    log_ticks,
+    precision_marks,
+    run_hover,
 )
 from trtlab.views.figures.of_fusion import FusionQuantity, fusion_figure
+from trtlab.views.figures.of_precision import PrecisionQuantity, precision_figure
 from trtlab.views.series import labels, series_of
-from trtlab.views.theme import PRECISION, TOKENS, Theme, template
+from trtlab.views.theme import TOKENS, Theme, template
 
-Quantity = Literal["latency", "throughput", "memory", "layers", "workspace", FusionQuantity]
+Quantity = Literal[
+    "latency", "throughput", "memory", "layers", "workspace", FusionQuantity, PrecisionQuantity
+]
 _MOST_LAYERS = 14
 
 
@@ -55,7 +63,9 @@ def figure(
     | Measurement
     | LayerProfile
     | WorkspaceCurve
-    | Fusion,
+    | Fusion
+    | Sequence[Point]
+    | Accuracy,
     quantity: Quantity,
     *,
     theme: Theme = "light",
@@ -63,14 +73,17 @@ def figure(
     """Draw records.
 
     Args:
-        records: A sweep, measurements, one layer profile (for ``layers``), one workspace curve
-            (for ``workspace``) or one fusion (for what comes after it).
+        records: A sweep or its points, measurements, one layer profile (for ``layers``), one
+            workspace curve (for ``workspace``), one fusion (for ``types`` to ``transitions``) or
+            one accuracy (for ``nodes``).
         quantity: ``latency`` against batch with 95 % intervals; ``throughput`` against latency;
             ``memory`` against batch, stacked by part; ``layers``: time per layer;
             ``workspace``: what the builder asks for and what engines will take, against the limit;
             ``types`` and ``blocks``: a fusion's layers by type and by block of the model, with
             their time as area where they were timed; ``precision``: its layers by data type;
-            ``transitions``: which data types its layers turn into which, and what that takes.
+            ``transitions``: which data types its layers turn into which, and what that takes;
+            ``accuracy``: a sweep's top-1, or without labels its SQNR, against latency; ``sizes``:
+            model and plan of each precision against FP32's; ``nodes``: the error behind each node.
         theme: ``light`` or ``dark``; the background is transparent.
 
     Raises:
@@ -88,6 +101,8 @@ def figure(
         if not isinstance(records, Fusion):
             raise SpecError("That is drawn from a fusion.", hint="trtlab.fusion")
         return _themed(fusion_figure(records, quantity, theme), theme)
+    if quantity in ("accuracy", "sizes", "nodes"):
+        return _themed(precision_figure(records, quantity, theme), theme)
     draw = {"latency": _latency, "throughput": _throughput, "memory": _memory}.get(quantity)
     if draw is None:
         raise SpecError(
@@ -117,48 +132,6 @@ def _themed(fig: go.Figure, theme: Theme) -> go.Figure:
     return fig.update_layout(template=template(theme), margin={"t": 28})
 
 
-def _family(recipe: str) -> str | None:
-    """Return the precision whose look a recipe takes, or None for an unknown one."""
-    base = "int8" if recipe == "qdq" else recipe.split("+")[0].split("-")[0]
-    return base if base in PRECISION else None
-
-
-def _style(index: int, recipe: str, theme: Theme) -> dict[str, Any]:
-    """Colour, marker and dash of a precision; further lines of it get hollow, growing markers.
-
-    An unknown precision has FP32's look, always hollow: its name is in the label.
-    """
-    family = _family(recipe)
-    index = index if family else max(index, 1)
-    style = PRECISION[family or "fp32"]
-    colour = style.colour(theme)
-    return {
-        "line": {"color": colour, "dash": style.dash, "width": 2},
-        "marker": {
-            "color": colour,
-            "symbol": style.marker + ("-open" if index else ""),
-            "size": 9 + 4 * min(max(index - 1, 0), 3),
-            "line": {"width": 2 if index else 0, "color": colour},
-        },
-    }
-
-
-def _hover(m: Measurement) -> str:
-    lines = [
-        f"<b>{html.escape(m.model.name)}</b>, {html.escape(m.settings())}",
-        f"latency p50 {text_from_latency(m.median_ms, m.median_interval_ms)} 95 %, n {m.n:,}",
-        f"throughput {text_from_number(m.throughput)} inf/s "
-        f"{text_from_interval(m.throughput_interval)} 95 %",
-        f"peak memory {text_from_bytes(m.memory.peak_above_baseline)} above start",
-        "measured here" if m.source == "here" else "measured elsewhere, recorded",
-    ]
-    return "<br>".join(lines + [f"doubtful: {html.escape(c.message)}" for c in m.caveats])
-
-
-_TEXT_PLACES = ("top right", "bottom right", "top left", "bottom left")
-"""Beside the error bars, and each line's elsewhere: two lines often run close together."""
-
-
 def _lines(
     measurements: Sequence[Measurement],
     theme: Theme,
@@ -171,9 +144,9 @@ def _lines(
     fig = go.Figure()
     series = series_of(measurements)
     names = labels(series)
-    seen: Counter[str] = Counter()
+    seen: Counter[tuple[str, ...]] = Counter()
     for place, (key, points) in enumerate(series.items()):
-        family = _family(key.recipe) or "fp32"
+        family = (*families(key.recipe), "weights" * ("-weights" in key.recipe))
         spans = [(y(m), span(m)) for m in points]
         fig.add_scatter(
             x=[x(m) for m in points],
@@ -181,7 +154,7 @@ def _lines(
             name=html.escape(names[key]),
             mode="lines+markers+text" if name_points else "lines+markers",
             text=[f"{m.batch or ''}" for m in points] if name_points else None,
-            textposition=_TEXT_PLACES[place % len(_TEXT_PLACES)],
+            textposition=TEXT_PLACES[place % len(TEXT_PLACES)],
             error_y={
                 "type": "data",
                 "symmetric": False,
@@ -190,10 +163,10 @@ def _lines(
                 "thickness": 1.5,
                 "width": 4,
             },
-            hovertext=[_hover(m) for m in points],
+            hovertext=[run_hover(m) for m in points],
             hoverinfo="text",
             customdata=[m.plan for m in points],
-            **_style(seen[family], key.recipe, theme),
+            **precision_marks(seen[family], key.recipe, theme),
         )
         seen[family] += 1
     fig.update_layout(showlegend=len(series) > 1)
@@ -210,7 +183,7 @@ def _latency(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
     batches = sorted({m.batch for m in measurements if m.batch})
     fig.update_xaxes(title="batch (log scale)", type="log", tickvals=batches,
                      ticktext=[str(b) for b in batches])  # fmt: skip
-    ticks = _log_ticks(m.median_ms for m in measurements)
+    ticks = log_ticks(m.median_ms for m in measurements)
     fig.update_yaxes(title=f"p50, ms, {contents} (log scale)", type="log", **ticks)
     return fig
 
@@ -220,24 +193,13 @@ def _throughput(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
         measurements, theme, lambda m: m.median_ms, lambda m: m.throughput,
         lambda m: m.throughput_interval, name_points=True,
     )  # fmt: skip
-    ticks = _log_ticks(m.median_ms for m in measurements)
+    ticks = log_ticks(m.median_ms for m in measurements)
     title = "p50 latency, ms (log scale); numbers are batch sizes"
     fig.update_xaxes(title=title, type="log", **ticks)
     tops = [(m.throughput_interval or (0, m.throughput))[1] for m in measurements]
     room = {"range": [0, 1.15 * max(tops)]} if tops else {}  # for the numbers above the points
     fig.update_yaxes(title="inferences/s", **room)
     return fig
-
-
-def _log_ticks(values: Iterable[float]) -> dict[str, Any]:
-    """Return ticks at 1, 2 and 5 of each decade that the values touch; 1 alone beyond two."""
-    known = [v for v in values if v > 0]
-    if not known:
-        return {}
-    decades = range(math.floor(math.log10(min(known))), math.ceil(math.log10(max(known))) + 1)
-    steps = (1, 2, 5) if len(decades) <= 4 else (1,)
-    ticks = [step * 10.0**decade for decade in decades for step in steps]
-    return {"tickvals": ticks, "ticktext": [f"{t:,.10g}" for t in ticks]}
 
 
 _PARTS: tuple[tuple[str, Callable[[HostMemory], int | None]], ...] = (
@@ -273,7 +235,9 @@ def _memory(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
                 "pattern": {"shape": hatch, "bgcolor": tokens.line, "fgcolor": fill, "size": 6},
                 "line": {"color": tokens.line2, "width": 1},
             },
-            hovertext=[f"{label}: {text_from_bytes(part(m.memory))}<br>{_hover(m)}" for m in flat],
+            hovertext=[
+                f"{label}: {text_from_bytes(part(m.memory))}<br>{run_hover(m)}" for m in flat
+            ],
             hoverinfo="text",
         )
     size = min(26, 180 / max(1, len(flat)))  # marks of neighbours must not touch
@@ -283,7 +247,7 @@ def _memory(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
         name="peak above start",
         mode="markers",
         marker={"symbol": "line-ew", "size": size, "line": {"width": 3, "color": tokens.bad}},
-        hovertext=[_hover(m) for m in flat],
+        hovertext=[run_hover(m) for m in flat],
         hoverinfo="text",
     )
     fig.update_layout(barmode="stack", bargap=0.4)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trtlab import stats
+from trtlab.analysis.sizes import sizes_against_fp32
 from trtlab.errors import SpecError
 from trtlab.record import (
     Environment,
@@ -25,6 +26,7 @@ from trtlab.record import (
 from trtlab.store import write_file
 from trtlab.units import N_A, text_from_bytes
 from trtlab.views.figures import figure, gap_share, plotly_js
+from trtlab.views.precision_sentences import accuracy_sentence, sizes_sentence
 from trtlab.views.sentences import (
     latency_sentence,
     memory_sentence,
@@ -85,7 +87,12 @@ def _page(
 
     models = [p.model for p in result.points]
     models += [p.model for p in profiles] + [w.model for w in workspaces]
-    names = {_identity(m): m.name for m in models}
+    family = _families(models)
+    names: dict[str, str] = {}
+    for m in sorted(models, key=lambda m: m.parent is not None):  # a family bears its FP32's name
+        names.setdefault(family[_identity(m)], m.name)
+    order = dict.fromkeys(family[_identity(m)] for m in models)
+    names = {identity: names[identity] for identity in order}
     environments = [m.environment for m in result.measurements]
     environments += [p.environment for p in profiles] + [w.environment for w in workspaces]
     loader = jinja2.PackageLoader("trtlab.views.pages", ".")
@@ -99,9 +106,9 @@ def _page(
         sections=[
             _section(
                 told_apart(name, identity, [(n, i) for i, n in names.items()]),
-                [p for p in result.points if _identity(p.model) == identity],
-                [p for p in profiles if _identity(p.model) == identity],
-                [w for w in workspaces if _identity(w.model) == identity],
+                [p for p in result.points if family[_identity(p.model)] == identity],
+                [p for p in profiles if family[_identity(p.model)] == identity],
+                [w for w in workspaces if family[_identity(w.model)] == identity],
             )
             for identity, name in names.items()
         ],
@@ -116,6 +123,20 @@ def _page(
 def _identity(model: ModelRef) -> str:
     """Return what tells models apart; of one without a hash that is its name alone."""
     return model.hash or f"? {model.name}"
+
+
+def _families(models: Sequence[ModelRef]) -> dict[str, str]:
+    """Return by each model's identity that of the one it was converted from, or its own."""
+    parents = {m.hash: m.parent for m in models if m.hash and m.parent}
+
+    def origin(model: ModelRef) -> str:
+        seen, now = {model.hash}, model.hash
+        while now in parents and parents[now] not in seen:
+            now = parents[now]
+            seen.add(now)
+        return now or _identity(model)
+
+    return {_identity(m): origin(m) for m in models}
 
 
 def _count(result: SweepResult, workspaces: Sequence[WorkspaceCurve]) -> str:
@@ -140,6 +161,7 @@ def _section(
             ),
             _chart("Memory against batch", measured, "memory", memory_sentence(measured)),
         ]
+    charts += _precision_charts(points)
     charts += [
         _Chart(
             _profile_title(profile),
@@ -158,11 +180,31 @@ def _section(
         )
         for curve in workspaces
     ]
-    caveats = [f"{p.measurement.settings()}: {c.message} {c.hint}"
+    is_several = len({p.model.recipe for p in points}) > 1
+    caveats = [f"{f'{p.model.recipe.upper()}, ' * is_several}{p.measurement.settings()}: "
+               f"{c.message} {c.hint}"
                for p in points if p.measurement for c in p.measurement.caveats]  # fmt: skip
     table = sweep_table(points).html() if points else ""
     table += "".join(workspace_table(curve).html() for curve in workspaces)
     return _Section(title, charts, marks, table, caveats)
+
+
+def _precision_charts(points: Sequence[Point]) -> list[_Chart]:
+    """Return what lower precision cost, where an accuracy is known, and saved in size."""
+    charts = []
+    found = [p.accuracy for p in points if p.accuracy is not None]
+    if found:
+        marks = [badge(origin) for origin in dict.fromkeys(a.origin for a in found)]
+        marks += [badge("recorded")] * any(a.source == "recorded" for a in found)
+        drawn = _html(figure(points, "accuracy"))
+        sentence = accuracy_sentence(points)
+        charts.append(_Chart("Accuracy against latency", " ".join(marks), drawn, sentence))
+    sizes = sizes_against_fp32(p.plan for p in points if p.plan is not None)
+    if len({size.model.recipe for size in sizes if size.plan_ratio is not None}) > 1:
+        drawn = _html(figure(points, "sizes"))
+        sentence = sizes_sentence(sizes)
+        charts.append(_Chart("Size against FP32", badge("builder"), drawn, sentence))
+    return charts
 
 
 def _profile_title(profile: LayerProfile) -> str:
