@@ -120,7 +120,8 @@ class NodeError:
 
     Attributes:
         node: Its name; ``op``: its operator. Where the model folded several nodes into one, the
-            name is the last one's and the operators are joined by ``+``.
+            name is that of the one with weights and the operators are joined by ``+``.
+        keep: Names of the nodes to keep in higher precision to be rid of its error.
         tensor: What it writes, which both models have.
         sqnr_db: Of the tensor, all error from before it included; None without error.
         own_sqnr_db: Of what the node itself adds to the values that reach it; None where it adds
@@ -135,6 +136,7 @@ class NodeError:
 
     node: str
     op: str
+    keep: tuple[str, ...]
     tensor: str
     sqnr_db: float | None
     own_sqnr_db: float | None
