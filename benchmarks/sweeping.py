@@ -14,6 +14,7 @@ from trtlab.verbs.load import load
 from trtlab.verbs.sweep import sweep
 
 MODEL = "zoo:squeezenet"
+BACKEND = "onnxruntime"
 
 
 def figures() -> list[Figure]:
@@ -21,13 +22,18 @@ def figures() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         model = load(MODEL, store=store)
-        sweep(model, batch=1, quick=True, store=store)  # builds the plan: not part of the sweep
+        sweep(
+            model, batch=1, backend=BACKEND, quick=True, store=store
+        )  # builds the plan: not part of the sweep
         start = min(seconds(lambda: worker.run(start_job, None)) for _ in range(5))
         full = _overhead(store, start, quick=False)
         quick = _overhead(store, start, quick=True)
         grid = {"batch": (1, 2, 3), "streams": (1, 2), "threads": (None, 1, 2, 3), "quick": True}
-        sweep("zoo:digits", store=store, **grid)
-        again = [seconds(lambda: sweep("zoo:digits", store=store, **grid)) for _ in range(7)]
+        sweep("zoo:digits", backend=BACKEND, store=store, **grid)
+        again = [
+            seconds(lambda: sweep("zoo:digits", backend=BACKEND, store=store, **grid))
+            for _ in range(7)
+        ]
     return [
         Figure("sweep beyond windows, warm-up, starts, loads", full, "of them", 0.15, 6),
         Figure("  the same with quick windows", quick, "of them", 0.15, 6),
@@ -37,7 +43,15 @@ def figures() -> list[Figure]:
 
 def _overhead(store: Store, start: float, *, quick: bool) -> float:
     begin = time.perf_counter()
-    result = sweep(MODEL, batch=(1, 2, 4), streams=(1, 2), quick=quick, reuse=False, store=store)
+    result = sweep(
+        MODEL,
+        batch=(1, 2, 4),
+        streams=(1, 2),
+        backend=BACKEND,
+        quick=quick,
+        reuse=False,
+        store=store,
+    )
     wall = time.perf_counter() - begin
     accounted = _accounted(result) + start * len(result.points)
     return wall / accounted - 1

@@ -27,6 +27,9 @@ from trtlab.terminal import Bar
 
 pytestmark = pytest.mark.native
 
+ORT = ("--backend", "onnxruntime")
+"""Without it a sweep has TensorRT's plans beside ONNX Runtime's runs."""
+
 
 def answer(capsys, *arguments):
     code = main([*arguments, "--json"])
@@ -97,7 +100,7 @@ def test_build_bench_profile_tell_the_same_model(capsys):
 
 def test_sweep_keeps_a_failed_point_and_takes_the_rest_from_the_store(capsys, tmp_path):
     fixed = save(tmp_path / "fixed.onnx", shape=(1, 4))
-    arguments = ("sweep", "zoo:digits", fixed, "--batch", "1,2", "--quick")
+    arguments = ("sweep", "zoo:digits", fixed, "--batch", "1,2", "--quick", *ORT)
     code, data = answer(capsys, *arguments)
     assert code == 1
     failures = [p["failure"] for p in data["points"]]
@@ -110,7 +113,7 @@ def test_sweep_keeps_a_failed_point_and_takes_the_rest_from_the_store(capsys, tm
 
 def test_dynamic_batch_makes_the_fixed_model_measurable(capsys, tmp_path):
     fixed = save(tmp_path / "fixed.onnx", shape=(1, 4))
-    code, data = answer(capsys, "sweep", fixed, "--batch", "3", "--dynamic-batch", "--quick")
+    code, data = answer(capsys, "sweep", fixed, "--batch", "3", "--dynamic-batch", "--quick", *ORT)
     assert code == 0
     assert data["points"][0]["batch"] == 3
 
@@ -154,7 +157,7 @@ def test_two_plans_are_compared_by_node_with_the_times_of_their_layers(capsys):
 
 
 def test_report_of_the_store(tmp_path):
-    assert main(["sweep", "zoo:digits", "--batch", "1,2", "--quick"]) == 0
+    assert main(["sweep", "zoo:digits", "--batch", "1,2", "--quick", *ORT]) == 0
     page = tmp_path / "report.html"
     assert main(["report", "-o", str(page)]) == 0
     assert "zoo:digits" in page.read_text()
@@ -322,7 +325,7 @@ def test_nasty_names_stay_text(tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.html"
     for arguments in (
         ["inspect", str(file)],
-        ["sweep", str(file), "--quick", "-o", str(page)],
+        ["sweep", str(file), "--quick", "-o", str(page), *ORT],
         ["profile", str(file), "--quick"],
     ):
         assert main(arguments) == 0
@@ -442,7 +445,7 @@ def test_points_of_a_sweep_can_be_compared(capsys, tmp_path):
     fixed = save(tmp_path / "fixed.onnx", shape=(1, 4))
     settings = ("--provider", "cpu", "--activation-cap", "64MiB", "--seed", "3")
     arguments = ("--batch", "1,2", "--quick", *settings)
-    code, data = answer(capsys, "sweep", "zoo:digits", fixed, *arguments)
+    code, data = answer(capsys, "sweep", "zoo:digits", fixed, *arguments, *ORT)
     assert code == 1
     a, b, _, failed = data["points"]
     assert failed["id"] is None
@@ -451,7 +454,7 @@ def test_points_of_a_sweep_can_be_compared(capsys, tmp_path):
     assert code == 0
     assert "activation cap 64.0 MiB" in compared["a"]
     shapes = ("--shapes", "x:5x4", "--quick")
-    code, data = answer(capsys, "sweep", save(tmp_path / "free.onnx"), *shapes)
+    code, data = answer(capsys, "sweep", save(tmp_path / "free.onnx"), *shapes, *ORT)
     assert code == 0
     assert data["points"][0]["batch"] == 5
 
@@ -507,7 +510,16 @@ def test_ctrl_c_says_how_many_points_are_kept():
 
 def test_ctrl_c_keeps_finished_points_and_ends_with_130(tmp_path):
     environment = {**os.environ, "TRTLAB_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "trtlab", "sweep", "zoo:digits", "--batch", "1,2,3,4,5,6"]
+    command = [
+        sys.executable,
+        "-m",
+        "trtlab",
+        "sweep",
+        "zoo:digits",
+        "--batch",
+        "1,2,3,4,5,6",
+        *ORT,
+    ]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     first = process.stderr.readline()
     assert first.startswith("[1/6]")

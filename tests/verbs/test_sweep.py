@@ -1,5 +1,6 @@
 """Sweeps: order, store, resuming after a kill, executors, stopping."""
 
+import functools
 import json
 import multiprocessing
 import os
@@ -22,46 +23,48 @@ from trtlab.verbs.build import plan_key
 
 pytestmark = pytest.mark.native
 
+sweep = functools.partial(trtlab.sweep, backend="onnxruntime")
+"""Without a name TensorRT's plans come beside ONNX Runtime's runs: see the tests of that."""
+
 
 def test_points_come_in_the_order_asked_for_and_again_from_the_store():
     told = []
-    first = trtlab.sweep(
+    first = sweep(
         "zoo:digits", batch=(2, 1), streams=(1, 2), quick=True,
         on_point=lambda done, total, point: told.append((done, total, point.from_store)),
     )  # fmt: skip
     assert [(p.run.batch, p.run.streams) for p in first.points] == [(2, 1), (2, 2), (1, 1), (1, 2)]
     assert told == [(n, 4, False) for n in (1, 2, 3, 4)]
-    again = trtlab.sweep("zoo:digits", batch=(2, 1), streams=(1, 2), quick=True)
+    again = sweep("zoo:digits", batch=(2, 1), streams=(1, 2), quick=True)
     assert all(p.from_store for p in again.points)
     assert again.measurements == first.measurements
-    fresh = trtlab.sweep("zoo:digits", batch=1, quick=True, reuse=False)
+    fresh = sweep("zoo:digits", batch=1, quick=True, reuse=False)
     assert not fresh.points[0].from_store
 
 
 def test_levels_and_threads_are_axes():
-    result = trtlab.sweep(
-        "zoo:digits", optimization_level=["disable", "all"], threads=[1, 2], quick=True
-    )
+    result = sweep("zoo:digits", optimization_level=["disable", "all"], threads=[1, 2], quick=True)
     assert len(result.points) == 4
     assert list(result.df["optimization_level"]) == ["disable", "disable", "all", "all"]
     assert result.df["latency_ms"].notna().all()
 
 
 def test_repeated_values_are_one_point():
-    assert len(trtlab.sweep("zoo:digits", batch=[1, 1, 1], quick=True).points) == 1
+    assert len(sweep("zoo:digits", batch=[1, 1, 1], quick=True).points) == 1
 
 
 @pytest.mark.parametrize("axes", [{"batch": []}, {"batch": [0]}, {"streams": [-1]}])
 def test_a_wrong_axis_is_refused_before_anything_runs(axes):
     with pytest.raises(SpecError):
-        trtlab.sweep("zoo:digits", **axes)
+        sweep("zoo:digits", **axes)
     assert list(Store().all(Measurement)) == []
 
 
 def test_a_killed_sweep_goes_on_where_it_ended(tmp_path):
     environment = {**os.environ, "TRTLAB_HOME": str(tmp_path)}
     command = [
-        sys.executable, "-m", "trtlab", "sweep", "zoo:digits", "--batch", "1,2,3,4", "--quick"
+        sys.executable, "-m", "trtlab", "sweep", "zoo:digits", "--batch", "1,2,3,4", "--quick",
+        "--backend", "onnxruntime",
     ]  # fmt: skip
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     for _ in range(2):
@@ -80,7 +83,7 @@ def test_points_are_found_again_where_their_plan_was_built_by_two_at_once():
     # FAULT in sweep._point: it compares with the newest plan alone. ONNX Runtime writes one of two
     # forms of a plan, and of two processes of an executor each may keep another one: so by chance
     # the test below fails too.
-    (point,) = trtlab.sweep("zoo:digits", quick=True).points
+    (point,) = sweep("zoo:digits", quick=True).points
     store = Store()
     with store.scratch() as folder:
         (folder / "other").write_bytes(store.plan_path(point.plan.hash).read_bytes() + b"\0")
@@ -88,7 +91,7 @@ def test_points_are_found_again_where_their_plan_was_built_by_two_at_once():
     later = replace(point.plan.environment, created="2999-01-01T00:00:00+00:00")
     key = plan_key(trtlab.load("zoo:digits"), point.build)
     store.put(replace(point.plan, hash=other, plan_bytes=size, environment=later), key)
-    (again,) = trtlab.sweep("zoo:digits", quick=True).points
+    (again,) = sweep("zoo:digits", quick=True).points
     assert again.from_store
 
 
@@ -99,16 +102,14 @@ def test_any_executor_makes_the_same_points(kind):
         "processes": lambda: ProcessPoolExecutor(2, multiprocessing.get_context("spawn")),
     }
     with made[kind]() as executor:
-        result = trtlab.sweep("zoo:digits", batch=(1, 2, 3), quick=True, executor=executor)
+        result = sweep("zoo:digits", batch=(1, 2, 3), quick=True, executor=executor)
     assert [p.measurement.batch for p in result.points] == [1, 2, 3]
     assert {p.measurement.source for p in result.points} == {"here"}
-    assert all(
-        p.from_store for p in trtlab.sweep("zoo:digits", batch=(1, 2, 3), quick=True).points
-    )
+    assert all(p.from_store for p in sweep("zoo:digits", batch=(1, 2, 3), quick=True).points)
 
 
 def test_a_point_made_on_another_machine_is_recorded():
-    point = trtlab.sweep("zoo:digits", quick=True).points[0]
+    point = sweep("zoo:digits", quick=True).points[0]
     elsewhere = replace(point.measurement.environment, machine="another")
     far = replace(point, measurement=replace(point.measurement, environment=elsewhere))
 
@@ -117,13 +118,13 @@ def test_a_point_made_on_another_machine_is_recorded():
             return super().submit(lambda: far)
 
     with Cluster(1) as executor:
-        result = trtlab.sweep("zoo:digits", quick=True, executor=executor)
+        result = sweep("zoo:digits", quick=True, executor=executor)
     assert result.points[0].measurement.source == "recorded"
 
 
 def test_stopping_keeps_the_points_that_are_done():
     cancel = threading.Event()
-    result = trtlab.sweep(
+    result = sweep(
         "zoo:digits", batch=(1, 2, 3), quick=True, cancel=cancel,
         on_point=lambda *_: cancel.set(),
     )  # fmt: skip
@@ -133,7 +134,7 @@ def test_stopping_keeps_the_points_that_are_done():
 
 
 def test_a_failed_point_keeps_its_reason():
-    (point,) = trtlab.sweep("zoo:digits", shapes={"nope": (1,)}).points
+    (point,) = sweep("zoo:digits", shapes={"nope": (1,)}).points
     assert point.measurement is None
     assert point.failure.kind == "spec"
     assert "nope" in point.failure.message
@@ -145,7 +146,7 @@ def test_a_copy_under_another_name_keeps_its_own_name(tmp_path):
     names = ("one", "two")
     for name in names:
         shutil.copy(first, tmp_path / f"{name}.onnx")
-    result = trtlab.sweep([tmp_path / f"{n}.onnx" for n in names], quick=True)
+    result = sweep([tmp_path / f"{n}.onnx" for n in names], quick=True)
     assert [p.model.name for p in result.points] == ["one", "two"]
     assert [p.measurement.model.name for p in result.points] == ["one", "two"]
 
@@ -161,7 +162,7 @@ def test_a_broken_executor_loses_only_its_point():
             return super().submit(function, *arguments)
 
     with Broken(1) as executor:
-        result = trtlab.sweep("zoo:digits", batch=(1, 2), quick=True, executor=executor)
+        result = sweep("zoo:digits", batch=(1, 2), quick=True, executor=executor)
     assert [p.failure is None for p in result.points] == [False, True]
     assert "ZeroDivisionError" in result.points[0].failure.message
 
@@ -172,6 +173,72 @@ def test_an_unknown_backend_is_refused_before_anything_runs():
 
 
 def test_other_cores_are_other_conditions(monkeypatch):
-    trtlab.sweep("zoo:digits", quick=True)
+    sweep("zoo:digits", quick=True)
     monkeypatch.setattr("trtlab.environment.available_cores", lambda: 77)
-    assert not trtlab.sweep("zoo:digits", quick=True).points[0].from_store
+    assert not sweep("zoo:digits", quick=True).points[0].from_store
+
+
+def test_a_plan_of_tensorrt_stands_beside_what_runs_here(rtx):
+    result = trtlab.sweep("zoo:digits", batch=(1, 2), workspace=["16MiB", "64MiB"], quick=True)
+    rows = [(p.build.backend, p.build.workspace_bytes, p.run.batch) for p in result.points]
+    assert rows == [
+        ("tensorrt_rtx", 16 * 2**20, None),
+        ("tensorrt_rtx", 64 * 2**20, None),
+        ("onnxruntime", None, 1),
+        ("onnxruntime", None, 2),
+    ]
+    assert [p.measurement is None for p in result.points] == [True, True, False, False]
+    assert all("not run" in p.note for p in result.points[:2])
+    (profile,) = result.points[0].plan.config.profiles
+    assert [shape[0] for shape in profile["image"]] == [1, 2, 2]
+
+
+def test_axes_of_tensorrt_are_refused_for_onnxruntime_by_name():
+    with pytest.raises(SpecError, match="no workspace") as caught:
+        sweep("zoo:digits", workspace="16MiB")
+    assert "activation_cap" in caught.value.hint
+
+
+def test_each_precision_says_what_is_real(rtx):
+    result = trtlab.sweep(
+        "zoo:digits_mobile", precision=["fp32", "fp16", "bf16", "int8"], batch=(1, 4), quick=True
+    )
+    table = {}
+    for point in result.points:
+        table.setdefault((point.model.recipe, point.build.backend), []).append(point)
+    built = {recipe: points for (recipe, name), points in table.items() if "rtx" in name}
+    here = {recipe: points for (recipe, name), points in table.items() if "rtx" not in name}
+    assert list(built) == list(here) == ["fp32", "fp16", "bf16", "int8"]
+    for (point,) in built.values():
+        assert point.plan.layers
+        assert point.accuracy is None
+        assert point.row()["top1"] is None
+    for recipe in ("fp32", "int8"):
+        assert [p.measurement.batch for p in here[recipe]] == [1, 4]
+        assert {p.accuracy.origin for p in here[recipe]} == {"measured"}
+        assert {p.row()["top1"] for p in here[recipe]} == {p.row()["top1"] for p in here[recipe]}
+        assert all(0.9 < p.row()["top1"] < 1 for p in here[recipe])
+    (emulated,) = here["fp16"]
+    assert emulated.measurement is emulated.plan is emulated.failure is None
+    assert emulated.accuracy.origin == "estimated"
+    assert "FP16" in emulated.note
+    (refused,) = here["bf16"]
+    assert refused.failure.kind == "unsupported"
+    assert "BF16" in refused.failure.message
+    assert refused.accuracy is None
+    assert "model_bytes" in result.df
+
+
+def test_a_conversion_that_fails_is_a_point_and_the_others_go_on():
+    result = sweep("zoo:squeezenet", precision=["int8", "fp32"], quick=True)
+    assert [p.failure.kind if p.failure else None for p in result.points] == ["spec", None]
+    assert "random" in result.points[0].failure.hint
+    assert result.points[0].model.recipe == "int8"
+    assert result.points[1].accuracy is None
+
+
+def test_what_only_modelopt_makes_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRTLAB_MODELOPT", str(tmp_path / "none"))
+    (point,) = sweep("zoo:digits", precision="int8", tool="modelopt").points
+    assert point.failure.kind == "unavailable"
+    assert "make modelopt" in point.failure.hint

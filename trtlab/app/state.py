@@ -13,6 +13,7 @@ import traitlets as t
 
 from trtlab.errors import TrtlabError
 from trtlab.record import Point, SweepResult
+from trtlab.verbs.choose import backend_for
 from trtlab.verbs.load import load
 from trtlab.verbs.sweep import sweep
 
@@ -76,6 +77,7 @@ class State(t.HasTraits):
             model = load(self.model, progress=self._progress, cancel=self._cancel)
             result = sweep(
                 model,
+                backend=backend_for("run", cancel=self._cancel),
                 batch=self.batches or None,
                 streams=self.streams or 1,
                 quick=self.quick,

@@ -169,10 +169,13 @@ def sweep(
                 judging = None
                 if each not in TENSORRT and (data is not None or _has_images(model)):
                     judging = _Judging(data, labels)
-                jobs += _jobs(made, each, runs, levels, limits, planned, provider, reuse, judging)
+                jobs += _jobs(
+                    made, each, runs, levels, limits, planned, provider, reuse, judging,
+                    companion=each != name,
+                )  # fmt: skip
     except JobCancelled:
         return SweepResult((), stopped=True)
-    if not jobs:
+    if not jobs or not runs:
         raise SpecError("The sweep has no point.", hint="Give at least one value for each axis.")
     made_points = (
         _one_by_one(jobs, store, progress, cancel)
@@ -239,8 +242,14 @@ def _jobs(
     provider: Literal["cpu", "cuda"],
     reuse: bool,
     judging: _Judging | None,
+    *,
+    companion: bool,
 ) -> list[_Job]:
-    """Return the points of one model on one backend."""
+    """Return the points of one model on one backend.
+
+    A companion is shown beside the backend that was chosen: settings that only it refuses make
+    its point fail, not the sweep.
+    """
     ref, model, failure = made
     on_tensorrt = name in TENSORRT
     if on_tensorrt and not status_of(name).abilities["fp32"].run.can:
@@ -253,13 +262,16 @@ def _jobs(
         settings: dict[str, Any] = {"optimization_level": level, "provider": provider}
         if on_tensorrt:
             settings = {"optimization_level": level, "workspace_bytes": limit}
-            settings |= planned if model is not None else {}
-        config = (
-            BuildConfig(backend=name, **settings)
-            if model is None
-            else config_for(model, name, **settings)
-        )
+            settings |= planned
         cannot, why = failure, note
+        config = BuildConfig(backend=name)
+        try:
+            if model is not None:
+                config = config_for(model, name, **settings)
+        except SpecError as error:
+            if not companion:
+                raise
+            cannot = Failure.of(error)
         if not on_tensorrt:
             ability = base.backend(name).ability(ref.recipe, config)
             why = None if ability.run.can else ability.run.reason
