@@ -511,15 +511,8 @@ def test_ctrl_c_says_how_many_points_are_kept():
 def test_ctrl_c_keeps_finished_points_and_ends_with_130(tmp_path):
     environment = {**os.environ, "TRTLAB_HOME": str(tmp_path)}
     command = [
-        sys.executable,
-        "-m",
-        "trtlab",
-        "sweep",
-        "zoo:digits",
-        "--batch",
-        "1,2,3,4,5,6",
-        *ORT,
-    ]
+        sys.executable, "-m", "trtlab", "sweep", "zoo:digits", *ORT, "--batch", "1,2,3,4,5,6"
+    ]  # fmt: skip
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     first = process.stderr.readline()
     assert first.startswith("[1/6]")
