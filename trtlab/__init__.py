@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trtlab.verbs.accuracy import accuracy as accuracy
     from trtlab.verbs.benchmark import benchmark as benchmark
     from trtlab.verbs.build import build as build
+    from trtlab.verbs.built_precision import built_precision as built_precision
     from trtlab.verbs.compare import compare as compare
     from trtlab.verbs.convert import convert as convert
     from trtlab.verbs.convert_within import convert_within as convert_within
@@ -41,6 +42,7 @@ _PUBLIC = {
     "accuracy": "trtlab.verbs.accuracy",
     "benchmark": "trtlab.verbs.benchmark",
     "build": "trtlab.verbs.build",
+    "built_precision": "trtlab.verbs.built_precision",
     "compare": "trtlab.verbs.compare",
     "convert": "trtlab.verbs.convert",
     "convert_within": "trtlab.verbs.convert_within",

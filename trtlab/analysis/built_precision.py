@@ -40,6 +40,7 @@ from trtlab.analysis.shares import (
 )
 from trtlab.model.types import Graph, Node
 from trtlab.record import EngineLayer, Fusion, Group, ModelRef
+from trtlab.shown import Shown
 
 NO_EFFECT = 0.01
 """With less than this share of the arithmetic in it, a precision was not built. It is ours."""
@@ -109,8 +110,8 @@ class Stray:
     math: str
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltPrecision:
+@dataclass(frozen=True, slots=True, repr=False)
+class BuiltPrecision(Shown):
     """What became of a request for a precision.
 
     Attributes:
@@ -147,6 +148,27 @@ class BuiltPrecision:
     converting: Amounts
     wide: Amounts
     warnings: tuple[str, ...] = ()
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return label and text, most important first."""
+        what = f"{_name(self.asked)} weights" if self.of_weights else _name(self.asked)
+        weighed: tuple[tuple[str, Measure | None], ...] = (
+            ("arithmetic (estimated)", "flops"),
+            ("bytes (estimated)", "bytes"),
+            ("layers (builder)", None),
+            ("layer times (measured)", "time"),
+        )
+        shares = [(label, self.share_by(measure)) for label, measure in weighed]
+        return [
+            ("asked for", f"{self.recipe}, built by {self.backend} for {self.target}"),
+            (
+                "convolutions, products",
+                f"{self.anchors_in_asked} of {self.anchors} in {what} (builder)",
+            ),
+            *((f"of {label}", "n/a" if s is None else f"{s:.1%}") for label, s in shares),
+            ("only converting", f"{len(self.converting.layers)} of {len(self.layers)} layers"),
+            *(("caveat", warning) for warning in self.warnings),
+        ]
 
     def share_by(self, measure: Measure | None) -> float | None:
         """Return the share of the layers in the type asked for; None where it is not known.

@@ -23,13 +23,16 @@ from trtlab.errors import WRONG_INPUT, StoreError
 from trtlab.terminal import progress_line
 
 if TYPE_CHECKING:
-    from trtlab.record import LayerProfile, Measurement, Plan, Point, WorkspacePoint
+    from trtlab.analysis.built_precision import BuiltPrecision
+    from trtlab.record import LayerProfile, Measurement, Plan, Point, SweepResult, WorkspacePoint
 
 
 def run_build(options: argparse.Namespace) -> Answer:
     """Run ``trtlab build``."""
     from trtlab.store import Store, record_id
     from trtlab.verbs.build import build
+    from trtlab.verbs.built_precision import built_precision
+    from trtlab.views.precision_sentences import built_sentence
     from trtlab.views.tables import plan_table
 
     target = writable(options.output, [options.model])
@@ -42,13 +45,38 @@ def run_build(options: argparse.Namespace) -> Answer:
             **build_settings(options),
         )
     layers = f"\n\n{plan_table(plan).text()}" if options.layers else ""
+    built = built_precision(plan) if plan.model.recipe != "fp32" and plan.layers else None
+    if built is not None:
+        layers = f"\n\n{built_sentence(built)}{layers}"
     file = Store().plan_path(plan.hash)
     error = error_of(lambda: _copied(file, target)) if target else None
     identity = record_id(plan)[:12]
     text = f"{plan!r}\n{'file':<26}{text_of(target or file)}"
     text += f"\n{'id':<26}{identity} (for trtlab compare){layers}"
-    data = {"schema_version": 1, "id": identity, **_plan_data(plan), "plan_path": text_of(file)}
+    data = {
+        "schema_version": 1,
+        "id": identity,
+        **_plan_data(plan),
+        "built_precision": None if built is None else _built_data(built),
+        "plan_path": text_of(file),
+    }
     return Answer(data, text, 0, error)
+
+
+def _built_data(built: BuiltPrecision) -> dict[str, Any]:
+    return {
+        "asked": built.asked,
+        "of_weights": built.of_weights,
+        "anchors": built.anchors,
+        "anchors_in_asked": built.anchors_in_asked,
+        "share_flops": built.share_by("flops"),
+        "share_bytes": built.share_by("bytes"),
+        "share_layers": built.share_by(None),
+        "share_time": built.share_by("time"),
+        "strays": built.strays,
+        "converting_layers": len(built.converting.layers),
+        "warnings": built.warnings,
+    }
 
 
 def _copied(source: Path, target: Path) -> None:
@@ -274,9 +302,30 @@ def run_sweep(options: argparse.Namespace) -> Answer:
     if failures:
         wrong = all(issubclass(ERRORS_BY_KIND[f.kind], WRONG_INPUT) for f in failures)
         code = 2 if wrong and len(failures) == len(result.points) else 1
+    text = sweep_table(result).text() + _precision_text(result)
     unsaved = any(code_of(m.caveats) for m in result.measurements)
     data = {"schema_version": 1, "points": [_point_data(p) for p in result.points]}
-    return Answer(data, sweep_table(result).text(), code or int(unsaved), error)
+    return Answer(data, text, code or int(unsaved), error)
+
+
+def _precision_text(result: SweepResult) -> str:
+    """Return what became of each precision, where there are several."""
+    from trtlab.analysis.sizes import sizes_against_fp32
+    from trtlab.spec import TENSORRT
+    from trtlab.verbs.built_precision import built_precision
+    from trtlab.views.precision_tables import precision_table
+
+    plans = [p.plan for p in result.points if p.plan and p.build.backend in TENSORRT]
+    if len({plan.model.recipe for plan in plans}) < 2:
+        return ""
+    first = {(plan.hash, plan.model.recipe): plan for plan in plans if plan.layers}
+    sizes = {(s.model.hash, s.target): s for s in sizes_against_fp32(plans)}
+    built = [
+        (built_precision(plan), sizes.get((plan.model.hash, plan.target_text)))
+        for plan in first.values()
+    ]
+    warnings = [f"{b.recipe}: {w}" for b, _ in built for w in b.warnings]
+    return "\n".join(["\n\nWhat was built", precision_table(built).text(), *warnings])
 
 
 def _point_data(point: Point) -> dict[str, Any]:
