@@ -19,6 +19,7 @@ from trtlab.errors import (
     JobCancelled,
     ParseError,
     SpecError,
+    UnsupportedError,
 )
 from trtlab.formats.onnxruntime_profile import NodeTimes
 from trtlab.record import LayerTiming
@@ -283,3 +284,78 @@ def test_unknown_backends_are_named():
     with pytest.raises(SpecError, match="cudnn") as caught:
         trtlab.build("zoo:digits", backend="cudnn")
     assert "onnxruntime" in caught.value.hint
+
+
+def _run(path, level, images, without=()):
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    session = ort.InferenceSession(
+        str(path), options, ["CPUExecutionProvider"], disabled_optimizers=list(without)
+    )
+    return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+
+def test_the_bias_pass_is_off_where_it_spoils_fp16_scales():
+    model = trtlab.convert("zoo:digits", "int8+fp16")
+    plan = trtlab.build(model, backend="onnxruntime", optimization_level="basic")
+    images = held_out("digits")[0][:64]
+    right = _run(model.path, "ORT_DISABLE_ALL", images)
+    ours = _run(Store().plan_path(plan.hash), "ORT_DISABLE_ALL", images)
+    assert np.array_equal(ours, right)
+    # ONNX Runtime 1.31 spoils it; once this is equal too, the backend need not leave it out.
+    assert not np.array_equal(_run(model.path, "ORT_ENABLE_BASIC", images), right)
+
+
+def test_every_convolution_of_an_int8_model_runs_in_int8():
+    model = trtlab.convert("zoo:digits_mobile", "int8")
+    plan = trtlab.build(model, backend="onnxruntime")
+    ops = [layer.type for layer in plan.layers]
+    assert ops.count("QLinearConv") == 13
+    assert not {"Conv", "FusedConv"}.intersection(ops)
+
+
+def test_joining_equal_subexpressions_costs_int8_convolutions(tmp_path):
+    # Once ONNX Runtime keeps them in INT8 all the same, the backend need not leave it out.
+    import onnxruntime as ort
+
+    model = trtlab.convert("zoo:digits", "int8")
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(tmp_path / "joined.onnx")
+    ort.InferenceSession(model.path, options, ["CPUExecutionProvider"])
+    joined = [node.op_type for node in onnx.load(tmp_path / "joined.onnx").graph.node]
+    ours = [layer.type for layer in trtlab.build(model, backend="onnxruntime").layers]
+    assert joined.count("QLinearConv") < ours.count("QLinearConv")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "provider", "builds", "runs"),
+    [
+        ("fp32", "cpu", True, True),
+        ("int8", "cpu", True, True),
+        ("fp16", "cpu", True, False),
+        ("int8+fp16", "cpu", True, False),
+        ("bf16", "cpu", False, False),
+        ("bf16", "cuda", False, False),
+        ("fp16", "cuda", True, True),
+        ("fp8", "cuda", False, False),
+    ],
+)
+def test_what_is_not_computed_in_its_precision_is_not_run(recipe, provider, builds, runs):
+    config = BuildConfig(backend="onnxruntime", provider=provider)
+    ability = base.backend("onnxruntime").ability(recipe, config)
+    assert (ability.build.can, ability.run.can) == (builds, runs)
+    assert all(a.can or (a.reason and a.hint) for a in (ability.build, ability.run))
+
+
+def test_a_speed_in_another_precision_is_refused_with_the_reason():
+    model = trtlab.convert("zoo:digits", "fp16")
+    for verb in (trtlab.benchmark, trtlab.profile):
+        with pytest.raises(UnsupportedError, match="widens FP16") as caught:
+            verb(trtlab.build(model, backend="onnxruntime"), quick=True)
+        assert "cuda" in caught.value.hint
+    with pytest.raises(UnsupportedError, match="BF16"):
+        trtlab.build(trtlab.convert("zoo:digits", "bf16"), backend="onnxruntime")
