@@ -16,7 +16,17 @@ from benchmarks.figures import Figure
 from trtlab.environment import capture
 from trtlab.views.tables import Table
 
-NAMES = ("harness", "startup", "sweeping", "noise", "building", "reading", "comparing", "graph")
+NAMES = (
+    "harness",
+    "startup",
+    "sweeping",
+    "noise",
+    "building",
+    "reading",
+    "comparing",
+    "graph",
+    "precision",
+)
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import harness, reading, startup, sweeping
+from benchmarks import harness, precision, reading, startup, sweeping
 from benchmarks.figures import Figure, median_figure, upper_figure
 from tests import making
 from trtlab.record import SweepResult
@@ -51,3 +51,17 @@ def test_recorded_engines_and_made_up_ones_are_read(monkeypatch, tmp_path, capsy
     for path, name in zip(reading.long_engine(tmp_path, 3), ("graph", "profile"), strict=True):
         path.rename(tmp_path / "net" / f"net.engine.{name}.json")
     assert [f.unit for f in reading.figures()] == ["×", "s"]
+
+
+def test_conversions_and_speeds_are_measured(monkeypatch):
+    monkeypatch.setattr(precision, "MODEL", "zoo:digits")
+    monkeypatch.setattr(precision, "SAMPLES", 8)
+    monkeypatch.setattr(precision, "NODE_SAMPLES", 4)
+    for pairs in ("FLOAT_PAIRS", "INT8_PAIRS", "NODE_PAIRS"):
+        monkeypatch.setattr(precision, pairs, 1)
+    monkeypatch.setattr(precision, "ROUNDS", {2: 1})
+    found = {f.name: f for f in precision.figures()}
+    runs = next(f for name, f in found.items() if name.startswith("samples run"))
+    assert runs.value == precision.SESSIONS
+    assert all(f.value > 0 for f in found.values())
+    assert len(found) == 11

@@ -18,6 +18,7 @@ from trtlab.spec import BuildConfig
 from trtlab.store import Store
 from trtlab.verbs.accuracy import accuracy
 from trtlab.verbs.build import build_with
+from trtlab.verbs.convert import convert
 from trtlab.verbs.load import load
 
 pytestmark = pytest.mark.native
@@ -369,3 +370,31 @@ def test_models_are_found_by_their_content(fp32, int8, tmp_path):
     found = store.models_with_hash(fp32.hash)
     assert sorted(m.name for m in found) == ["copy", "net"]
     assert not list(store.models_with_hash("0" * 64))
+
+
+def test_per_node_where_a_plan_has_other_names_inside_than_its_model(tmp_path):
+    # The plan's tensor before the softmax is one that the optimiser made: it is not in the file.
+    rng = np.random.default_rng(3)
+    node = helper.make_node
+    proto = nets.model(
+        [
+            node("Conv", ["x", "w"], ["c"], name="conv", kernel_shape=[3, 3]),
+            node("Relu", ["c"], ["r"], name="relu"),
+            node("GlobalAveragePool", ["r"], ["g"], name="pool"),
+            node("Flatten", ["g"], ["f"], name="flat"),
+            node("Gemm", ["f", "v", "b"], ["logits"], name="gemm"),
+            node("Softmax", ["logits"], ["y"], name="softmax"),
+        ],
+        {"x": ["N", 4, 8, 8]},
+        {"y": ["N", 6]},
+        {
+            "w": rng.standard_normal((8, 4, 3, 3)).astype("f4"),
+            "v": rng.standard_normal((8, 6)).astype("f4"),
+            "b": rng.standard_normal(6).astype("f4"),
+        },
+    )
+    parent = saved(proto, tmp_path / "net.onnx")
+    images = rng.standard_normal((32, 4, 8, 8)).astype("f4")
+    found = accuracy(convert(parent, "int8", calibration=images), images, per_node=True)
+    assert [(o.stage, o.tensor == "logits") for o in found.outputs] == [("before softmax", False)]
+    assert {"conv", "gemm"} <= {n.node for n in found.nodes}

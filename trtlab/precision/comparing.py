@@ -137,13 +137,17 @@ def compare(task: Comparison, progress: Progress) -> Found:
     pairs = compared_tensors(tested.graph, reference.graph if reference else None)
     mark(tested.proto, [p.tensor for p in pairs])
     unfused = tested
+    ends = pairs  # a plan has other names inside than the model it was built from
     parts: tuple[Segment, ...] = ()
     if reference is not None:
         mark(reference.proto, [p.reference for p in pairs])
         if task.unfused is not None:
             if not task.emulate:
                 unfused = _Side.of(emulated(Path(task.unfused)))
-            parts = _probed(reference, unfused, [p.reference for p in pairs])
+                ends = compared_tensors(unfused.graph, reference.graph)
+                mark(unfused.proto, [p.tensor for p in ends])
+                mark(reference.proto, [p.reference for p in ends])
+            parts = _probed(reference, unfused, [p.reference for p in ends])
     graph = reference.graph if reference else tested.graph
     rtol = task.rtol
     if rtol is None:
@@ -170,7 +174,7 @@ def compare(task: Comparison, progress: Progress) -> Found:
                     feeds |= nodes.feeds(values, n)
                 wanted = other.run(feeds)
                 if nodes is not None:
-                    nodes.add(wanted, values, pairs, n)
+                    nodes.add(wanted, values, ends, n)
             for pair, output in zip(pairs, outputs, strict=True):
                 output.add(wanted[pair.reference], found[pair.tensor], n)
             if labels is not None:
