@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from trtlab.model.printing import printable
 from trtlab.shown import Shown
 from trtlab.units import text_from_bytes
 
 CALIBRATORS = ("minmax", "percentile", "entropy", "mse")
 """How the range of a tensor is chosen from the values that it took."""
+
+_RECIPE = re.compile(r"[a-z0-9]+(-weights)?(\+[a-z0-9]+)*", re.ASCII)
+_HASH = re.compile(r"[0-9a-f]{2,64}", re.ASCII)
 
 Tool = Literal["onnxruntime", "trtlab", "modelopt"]
 
@@ -110,8 +115,16 @@ class ConversionReport(Shown):
     seconds: float | None = None
     doubts: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse what no conversion writes: the text comes from files of other people."""
+        if not _RECIPE.fullmatch(self.recipe) or not _HASH.fullmatch(self.parent):
+            raise ValueError("no recipe, or no hash of a parent")
+
     def rows(self) -> list[tuple[str, str]]:
-        """Return label and text, most important first."""
+        """Return label and text, most important first; safe to print."""
+        return [(label, printable(text)) for label, text in self._texts()]
+
+    def _texts(self) -> list[tuple[str, str]]:
         done, every = self.weights_converted, self.weights
         share = f" ({done / every:.1%})" if every else ""
         rows = [

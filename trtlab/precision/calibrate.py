@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from trtlab.errors import ExecutionError, ModelError, UnsupportedError
+from trtlab.errors import ExecutionError, ModelError
 from trtlab.model.conversion import Range
-from trtlab.precision.graphs import open_graph
+from trtlab.precision.graphs import open_graph, with_opset
 from trtlab.worker import Progress
 
 BINS = 2048
@@ -43,6 +43,9 @@ _RUN_BYTES = 64 * 2**20
 
 _LARGEST_BATCH = 32
 
+_OPSET, _IR = 13, 7
+"""From which QuantizeLinear has a scale for each channel."""
+
 
 def prepare(source: Path, target: Path) -> None:
     """Fold BatchNorm into weights and infer shapes, which quantising needs.
@@ -51,11 +54,12 @@ def prepare(source: Path, target: Path) -> None:
 
     Raises:
         ModelError, UnsupportedError: as ``graphs.open_graph``.
+        UnsupportedError: its operators cannot be brought to opset 13.
     """
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     named = target.with_suffix(".named.onnx")
-    onnx.save(open_graph(source), named)
+    onnx.save(with_opset(open_graph(source), _OPSET, _IR), named)
     with quiet():
         # Symbolic shape inference wants sympy, 80 MB, and finds nothing more in fixed graphs.
         quant_pre_process(named, target, skip_symbolic_shape=True)
@@ -99,25 +103,25 @@ def ranges(
         ),
         "mse": (CalibrationMethod.Entropy, {"num_bins": BINS}),
     }[calibrator]
+    batches = list(_slices(prepared, samples))
     with quiet():
-        made = create_calibrator(
-            prepared,
-            list(ops),
-            augmented_model_path=str(scratch / "calibrating.onnx"),
-            calibrate_method=method,
-            extra_options=options,
-        )
-        batches = list(_slices(prepared, samples))
-        for index, batch in enumerate(batches):
-            progress("calibrate", index, len(batches))
-            feed = {name: np.ascontiguousarray(array[batch]) for name, array in samples.items()}
-            try:
+        try:
+            made = create_calibrator(
+                prepared,
+                list(ops),
+                augmented_model_path=str(scratch / "calibrating.onnx"),
+                calibrate_method=method,
+                extra_options=options,
+            )
+            for index, batch in enumerate(batches):
+                progress("calibrate", index, len(batches))
+                feed = {n: np.ascontiguousarray(array[batch]) for n, array in samples.items()}
                 made.collect_data(_Once(feed))
-            except (RuntimeError, ValueError) as error:
-                raise ExecutionError(
-                    f"The model did not run on the calibration data: {str(error)[:300]}",
-                    hint="Run it with trtlab bench; the data must fit its inputs.",
-                ) from error
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            raise ExecutionError(
+                f"The model did not run on the calibration data: {str(error)[:300]}",
+                hint="Run it with trtlab bench; the data must fit its inputs.",
+            ) from error
         progress("calibrate", len(batches), len(batches))
         return _checked(_settled(made, calibrator, progress))
 
@@ -134,7 +138,7 @@ class _Once:
 
 
 def _slices(prepared: Path, samples: Mapping[str, np.ndarray]) -> Iterator[slice]:
-    """Cut the samples into batches: of the model's fixed size, else as many as fit."""
+    """Cut the samples into batches of the model's fixed size, which fills them, or what fits."""
     model = onnx.load(prepared, load_external_data=False)
     count = len(next(iter(samples.values())))
     fixed = {
@@ -143,13 +147,7 @@ def _slices(prepared: Path, samples: Mapping[str, np.ndarray]) -> Iterator[slice
         if v.name in samples and v.type.tensor_type.shape.dim[0].HasField("dim_value")
     }
     size = next(iter(fixed)) if fixed else _batch(model)
-    whole = count - count % size if fixed else count
-    if whole == 0:
-        raise UnsupportedError(
-            f"The model takes {size} samples at once, and there are {count}.",
-            hint=f"Give {size} samples or more, or make the batch dynamic.",
-        )
-    return (slice(start, min(start + size, count)) for start in range(0, whole, size))
+    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def _batch(model: onnx.ModelProto) -> int:
@@ -169,7 +167,7 @@ def _settled(made: Any, calibrator: str, progress: Progress) -> dict[str, Range]
     if calibrator == "entropy":
 
         def choose(histogram: Any) -> tuple[Any, Any]:
-            low, high = made.collector.get_entropy_threshold(histogram, QUANTISED_BINS)
+            low, high = made.collector.get_entropy_threshold(_coarse(histogram), QUANTISED_BINS)
             return low, high
 
     found = {}
@@ -181,6 +179,23 @@ def _settled(made: Any, calibrator: str, progress: Progress) -> dict[str, Range]
 
 def _range(low: Any, high: Any) -> Range:
     return Range(float(np.min(low)), float(np.max(high)))
+
+
+def _coarse(histogram: Any) -> Any:
+    """Merge bins to ``BINS`` again.
+
+    The library adds bins of the first batch's width when a later one reaches further, and takes
+    the square of their number in time: hours for an outlier a thousand times as large.
+    """
+    counts, edges, *rest = histogram
+    half = len(counts) // 2
+    factor = -(-half // (BINS // 2))
+    if factor == 1:
+        return histogram
+    missing = -half % factor
+    merged = np.pad(counts, missing).reshape(-1, factor).sum(axis=1)
+    largest = float(edges[-1]) * (half + missing) / half
+    return (merged, np.linspace(-largest, largest, len(merged) + 1), *rest)
 
 
 def _least_error(histogram: Any) -> tuple[float, float]:

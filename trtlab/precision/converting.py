@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
 import onnx
 from onnx import NodeProto, TensorProto
 
+from trtlab.environment import version
 from trtlab.errors import UnsupportedError
 from trtlab.model.conversion import ConversionReport, KeptNode, Range
 from trtlab.precision import graphs, modelopt
@@ -124,7 +124,7 @@ class _Made:
         self.model = done.model
         self.tools = (f"onnxruntime {_ort_version()}",)
         if recipe.quantised == "fp8":
-            self.tools += (f"trtlab {version('trtlab')}",)
+            self.tools += (_own(),)
         self.quantizers, self.weights_converted = done.quantizers, done.converted
         self.clipped, self.flushed = done.clipped, done.flushed
         widened = {n.output[0] for n in self.model.graph.node if n.op_type == "DequantizeLinear"}
@@ -144,19 +144,19 @@ class _Made:
         self._keep(nodes, reasons)
 
     def _narrow(self, kind: str, options: Options, asked: Mapping[str, str]) -> None:
-        nodes = list(self.model.graph.node)
+        nodes, every = list(self.model.graph.node), graphs.weight_elements(self.model)
         done = narrow(self.model, 4 if kind == "int4-weights" else 8, set(asked),
                       per_channel=options.per_channel)  # fmt: skip
         self.model = done.model
-        self.tools = (f"trtlab {version('trtlab')}",)
+        self.tools = (_own(),)
         self.converted = list(done.nodes)
         self.weights_converted, self.flushed = done.converted, done.flushed
         self._keep(nodes, {**dict.fromkeys(done.too_small, "its blocks do not fit"), **asked})
         if kind == "int4-weights":
-            share = done.converted / max(1, graphs.weight_elements(self.model) + done.converted)
+            share = done.converted / max(1, every)
             self.doubts.append(
-                f"Only matrix products take INT4: {len(done.nodes)} nodes, {share:.0%} of the "
-                "weights."
+                f"Only matrix products take INT4: {len(done.nodes)} of the nodes, {share:.0%} of "
+                "the weights."
             )
 
     def _cast(self, recipe: Recipe, request: Request, asked: Mapping[str, str]) -> None:
@@ -175,7 +175,7 @@ class _Made:
             self.model, recipe.floats, set(reasons), keep_io=options.keep_io, clip=options.clip
         )
         self.tools = tuple(dict.fromkeys(
-            (*self.tools, f"onnxruntime {_ort_version()}", f"trtlab {version('trtlab')}")
+            (*self.tools, f"onnxruntime {_ort_version()}", _own())
         ))  # fmt: skip
         self.casts = done.casts
         self.weights_converted += done.converted
@@ -206,6 +206,10 @@ class _Made:
             self.doubts.append(
                 "Zero points other than 0: runs on ONNX Runtime's CPU, TensorRT refuses it."
             )
+
+
+def _own() -> str:
+    return f"trtlab {version('trtlab') or 'from its sources'}"
 
 
 def _ort_version() -> str:

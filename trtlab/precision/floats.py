@@ -84,6 +84,7 @@ def to_floats(
 
     before = len(model.graph.node)
     own = tuple(n.name for n in model.graph.node if n.op_type in DEFAULT_OP_BLOCK_LIST)
+    _part_weights(model.graph, {*left, *own})
     # Some graphs fail this check as they come, by operators of other domains.
     sound = not _fault_of_types(model)
     weights = {t.name: array_of(t) for t in model.graph.initializer if _is_float(t)}
@@ -110,6 +111,23 @@ def to_floats(
     if floats != "fp16":
         _retype(model, _TYPES[floats])
     return Cast(len(model.graph.node) - before, *done, own)
+
+
+def _part_weights(graph: onnx.GraphProto, kept: Collection[str]) -> None:
+    """Give kept nodes a copy of the weights that others read too: the converter rounds those."""
+    others = {t for n in graph.node if n.name not in kept for t in n.input}
+    shared = {t.name: t for t in graph.initializer if _is_float(t) and t.name in others}
+    copies: set[str] = set()
+    for node in graph.node:
+        if node.name not in kept:
+            continue
+        for index, name in enumerate(node.input):
+            if name in shared:
+                node.input[index] = f"{name}_kept"
+                copies.add(name)
+    for name in sorted(copies):
+        graph.initializer.add().CopyFrom(shared[name])
+        graph.initializer[-1].name = f"{name}_kept"
 
 
 def _is_float(tensor: TensorProto) -> bool:
@@ -175,8 +193,8 @@ def _overflow(name: str, values: np.ndarray, floats: str) -> ModelError:
     worst = float(values.flat[int(np.abs(values).argmax())])
     return ModelError(
         f"Weight {name} holds {worst:.4g}, beyond {floats.upper()}'s {LARGEST[floats]:.5g}.",
-        hint="Keep the nodes that read it in FP32 (keep), convert to bf16, or cut such weights "
-        "to the range (clip).",
+        hint="Keep the nodes that read it in FP32 (keep), or cut such weights to the range (clip)"
+        + (", or convert to bf16." if floats == "fp16" else "."),
     )
 
 
@@ -218,8 +236,8 @@ def _fault_of_types(model: onnx.ModelProto) -> str:
             value.type.tensor_type.elem_type = TensorProto.FLOAT16
     for tensor in bare.graph.initializer:
         if tensor.data_type == TensorProto.BFLOAT16:
-            values = array_of(tensor).astype(np.float32).astype(np.float16)
-            tensor.CopyFrom(tensor_of(values, tensor.name))
+            blank = np.zeros(tuple(tensor.dims), np.float16)
+            tensor.CopyFrom(tensor_of(blank, tensor.name))
     try:
         shape_inference.infer_shapes(bare, check_type=True, strict_mode=True)
     except (shape_inference.InferenceError, RuntimeError, ValueError, TypeError) as error:

@@ -32,13 +32,18 @@ from trtlab.units import text_from_bytes
 LARGEST = 2**31
 """Bytes of weights; protobuf cannot write a larger message into one file."""
 
+_FREE_INITIALISERS = 4
+"""The IR version from which initialisers need not be inputs."""
+
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def open_graph(path: Path) -> onnx.ModelProto:
     """Read a model that can be converted, weights inside, every node with a name of its own.
 
-    Constant nodes with floats become initialisers: they are weights like the others.
+    Constant nodes with floats become initialisers: they are weights like the others. Initialisers
+    are no inputs, and no outputs: files of before IR version 4 list them among the inputs, which
+    would be cast at every run.
 
     Raises:
         ModelError: the weights exceed 2 GiB.
@@ -74,6 +79,7 @@ def open_graph(path: Path) -> onnx.ModelProto:
     for node, name in zip(model.graph.node, names, strict=True):
         node.name = name
     _lift_constants(model.graph)
+    _part_from_ends(model)
     return model
 
 
@@ -88,6 +94,20 @@ def _lift_constants(graph: onnx.GraphProto) -> None:
             graph.initializer.append(tensor)
     if len(kept) < len(graph.node):
         replace_nodes(graph, kept)
+
+
+def _part_from_ends(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    stored = {t.name: t for t in graph.initializer}
+    inputs = [v for v in graph.input if v.name not in stored]
+    if len(inputs) < len(graph.input):
+        graph.ClearField("input")
+        graph.input.extend(inputs)
+        model.ir_version = max(model.ir_version, _FREE_INITIALISERS)
+    for name in (v.name for v in graph.output if v.name in stored):
+        copy = f"{name}_stored"
+        stored[name].name = copy
+        graph.node.append(helper.make_node("Identity", [copy], [name], name=f"{name}_Identity"))
 
 
 def _float_constant(node: NodeProto) -> TensorProto | None:

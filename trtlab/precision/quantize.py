@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto
 
-from trtlab.errors import UnsupportedError
+from trtlab.errors import SpecError, UnsupportedError
 from trtlab.model.conversion import Range
 from trtlab.precision.calibrate import quiet
 from trtlab.precision.graphs import array_of, replace_nodes, sort_nodes, tensor_of, with_opset
@@ -68,6 +68,7 @@ def quantize(
         options: What was asked for.
 
     Raises:
+        SpecError: a range is missing.
         UnsupportedError: there is nothing to quantise, or the graph cannot carry FP8.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantType
@@ -101,7 +102,13 @@ def quantize(
                 "DedicatedQDQPair": True,
             },
         )
-        model = quantiser.quantize_model()
+        try:
+            model = quantiser.quantize_model()
+        except ValueError as error:
+            raise SpecError(
+                f"The ranges do not fit the model: {str(error)[:300]}",
+                hint="Calibrate it anew: give data instead of the table.",
+            ) from error
     if not any(n.op_type == "DequantizeLinear" for n in model.graph.node):
         raise UnsupportedError(
             "Nothing in the model can be quantised, or all of it is kept.",

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
-from trtlab.errors import UnsupportedError
+from trtlab.errors import ModelError, UnsupportedError
 from trtlab.precision.graphs import (
     array_of,
     replace_nodes,
@@ -58,6 +58,7 @@ def narrow(
     over, which is how TensorRT takes it: weight-only, in matrix products.
 
     Raises:
+        ModelError: a weight is not finite.
         UnsupportedError: no weight can be stored so.
     """
     model = with_opset(model, *((_INT4_OPSET, _INT4_IR) if bits == 4 else (_INT8_OPSET, _INT8_IR)))
@@ -75,7 +76,16 @@ def narrow(
             continue
         if name not in done:
             values = array_of(stored[name])
-            axis = _summed_axis(node) if bits == 4 else _channel_axis(node, values.ndim)
+            if values.ndim < 2:  # a scale for each element would take more than it saves
+                continue
+            if not np.isfinite(values).all():
+                raise ModelError(
+                    f"Weight {name} holds NaN or infinity, which has no level.",
+                    hint=f"Leave {node.name} alone (keep), or repair the weight.",
+                )
+            axis = (
+                _summed_axis(node, values.ndim) if bits == 4 else _channel_axis(node, values.ndim)
+            )
             if bits == 4 and values.shape[axis] % BLOCK:
                 small.append(node.name)
                 continue
@@ -104,10 +114,10 @@ def narrow(
     return Narrowed(model, tuple(nodes), tuple(small), converted, flushed)
 
 
-def _summed_axis(node: NodeProto) -> int:
+def _summed_axis(node: NodeProto, rank: int) -> int:
     """Return the axis of a product's second matrix that is summed over."""
     transposed = any(a.name == "transB" and a.i for a in node.attribute)
-    return 1 if node.op_type == "Gemm" and transposed else 0
+    return rank - 1 if node.op_type == "Gemm" and transposed else rank - 2
 
 
 def _channel_axis(node: NodeProto, rank: int) -> int:
@@ -116,7 +126,7 @@ def _channel_axis(node: NodeProto, rank: int) -> int:
         return 0
     if node.op_type == "ConvTranspose":
         return 1
-    return 1 - _summed_axis(node) if node.op_type == "Gemm" else rank - 1
+    return 1 - _summed_axis(node, rank) if node.op_type == "Gemm" else rank - 1
 
 
 def _levels(
@@ -135,11 +145,14 @@ def _levels(
         spread = peak.reshape(shape)
     else:
         peak = spread = np.abs(values).max()
-    # A weight of zeros alone has any scale: 1 keeps the division sound.
-    scale = np.where(peak == 0, 1, peak / largest).astype(np.float32)
-    divisor = np.where(spread == 0, 1, spread / largest)
-    levels = np.clip(np.round(values / divisor), -largest, largest)
+    scale = _above_zero(peak / largest)
+    levels = np.clip(np.round(values / _above_zero(spread / largest)), -largest, largest)
     return levels.astype(ml_dtypes.int4 if bits == 4 else np.int8), scale
+
+
+def _above_zero(steps: np.ndarray) -> np.ndarray:
+    """A weight of zeros alone has any scale: 1 keeps the division sound."""
+    return np.where(steps == 0, 1, steps).astype(np.float32)
 
 
 def _dequantizer(

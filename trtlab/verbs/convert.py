@@ -29,10 +29,11 @@ from trtlab.verbs.data import data_for
 from trtlab.verbs.load import check_is_onnx, check_unchanged, load, read_made
 from trtlab.worker import Progress, silent
 
-PASSES_VERSION = 1
+PASSES_VERSION = 2
 """Raised whenever a pass changes, so that what an older one made is not taken for its result."""
 
 _LARGEST_TABLE = 64 * 2**20
+_LARGEST_FLOAT = 3.4028234e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,7 @@ def calibrated(
     """
     if isinstance(given, CalibrationTable):
         return _fitting(given, model)
-    if isinstance(given, str | os.PathLike) and str(given).endswith(".json"):
+    if is_table(given):
         return _fitting(_table(Path(given)), model)
     data = data_for(model, given, samples=samples, seed=seed)
     key = key_of(
@@ -296,6 +297,11 @@ def _check_possible(model: Model, wanted: Recipe, options: Options) -> None:
             f"back, and {wanted.name} is made from FP32.",
             hint="Convert the FP32 model that it was made from.",
         )
+    if not options.is_symmetric and wanted.quantised != "int8":
+        raise SpecError(
+            f"{wanted.name} has no zero points: uint8 and asymmetric activations are for int8.",
+            hint="Leave activations and symmetric out.",
+        )
     if options.symmetric and options.activations == "uint8":
         raise SpecError(
             "uint8 activations have their zero point at the end of the range or inside it.",
@@ -322,12 +328,24 @@ def _versions() -> dict[str, str | None]:
     return {name: version(name) for name in names}
 
 
+def is_table(given: object) -> bool:
+    """Whether a calibration table is given, or its file, and not data."""
+    named = isinstance(given, str | os.PathLike) and str(given).endswith(".json")
+    return named or isinstance(given, CalibrationTable)
+
+
 def _fitting(table: CalibrationTable, model: Model) -> CalibrationTable:
     if table.parent != model.hash:
         raise SpecError(
             f"The calibration table is of another model than {printable(model.name)}.",
             hint="Its ranges are of tensors by name, and of that model's weights.",
         )
+    for name, span in table.ranges.items():
+        if not -_LARGEST_FLOAT <= span.low <= span.high <= _LARGEST_FLOAT:
+            raise SpecError(
+                f"The calibration table has {span.low:g} to {span.high:g} for {printable(name)}.",
+                hint="Ranges go up, and no further than FP32 does: write the table anew.",
+            )
     return table
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from trtlab.dataset.samples import Dataset
-from trtlab.errors import SpecError
+from trtlab.errors import SpecError, UnsupportedError
 from trtlab.model.types import Model
 from trtlab.precision.recipes import recipe_of
 from trtlab.record import Accuracy
@@ -18,9 +19,9 @@ from trtlab.stats import Interval
 from trtlab.store import Store
 from trtlab.units import text_from_number
 from trtlab.verbs.accuracy import accuracy
-from trtlab.verbs.convert import convert
+from trtlab.verbs.convert import convert, is_table
 from trtlab.verbs.data import data_for, labelled_data_for
-from trtlab.verbs.load import graph_of, load
+from trtlab.verbs.load import load
 from trtlab.worker import Progress, silent
 
 _MOST_TO_THIN = 16
@@ -145,26 +146,37 @@ def _candidates(judge: _Judge) -> list[str]:
     """Return all nodes that could be kept back, the most harmful first."""
     full, _ = judge.made[frozenset()]
     found = judge.accuracy_of(full, per_node=True)
-    # Where folding joined nodes, the one that is left has the name that stands for them.
-    makers = {out: node.name for node in graph_of(full, judge.store).nodes for out in node.outputs}
-    ranked = sorted(found.nodes or (), key=lambda node: -node.effect)
-    rest = [makers.get(node.tensor, node.node) for node in ranked]
+    ranked = sorted(found.nodes or (), key=lambda error: -error.effect)
+    rest = (name for error in ranked for name in error.keep)
     return list(dict.fromkeys((*found.suggested, *rest)))
 
 
+def _within(judge: _Judge, nodes: Sequence[str]) -> bool:
+    try:
+        return judge(nodes).within
+    except UnsupportedError:  # nothing is left to convert: what loses nothing, but is no mix
+        return True
+
+
 def _fewest(judge: _Judge, candidates: Sequence[str]) -> Trial:
-    """Return the trial with the fewest nodes kept back that loses no more than is allowed."""
+    """Return the trial with the fewest nodes kept back that loses no more than is allowed.
+
+    Raises:
+        SpecError: there is none.
+    """
+    none = SpecError(
+        f"Whatever of {len(candidates)} nodes is kept back, it loses more than "
+        f"{judge.max_drop:g} points, or nothing is left to convert.",
+        hint=f"Allow more than {judge.max_drop:g}, or choose another recipe.",
+    )
     low, high = 0, 1  # with low nodes it is too much
-    while not (trial := judge(candidates[:high])).within:
+    while not _within(judge, candidates[:high]):
         if high >= len(candidates):
-            raise SpecError(
-                f"Even with {len(candidates)} nodes kept back it loses {trial.drop:.2f} points.",
-                hint=f"Allow more than {judge.max_drop:g}, or choose another recipe.",
-            )
+            raise none
         low, high = high, min(2 * high, len(candidates))
     while high - low > 1:
         middle = (low + high) // 2
-        if judge(candidates[:middle]).within:
+        if _within(judge, candidates[:middle]):
             high = middle
         else:
             low = middle
@@ -172,9 +184,12 @@ def _fewest(judge: _Judge, candidates: Sequence[str]) -> Trial:
     if len(kept) <= _MOST_TO_THIN:
         for node in reversed(candidates[:high]):
             fewer = [name for name in kept if name != node]
-            if fewer and judge(fewer).within:
+            if fewer and _within(judge, fewer):
                 kept = fewer
-    return judge(kept)
+    try:
+        return judge(kept)
+    except UnsupportedError as error:
+        raise none from error
 
 
 def convert_within(
@@ -220,7 +235,8 @@ def convert_within(
             loss is too large.
         As ``convert`` and ``accuracy`` otherwise.
     """
-    if isinstance(max_drop, bool) or not isinstance(max_drop, int | float) or max_drop < 0:
+    number = isinstance(max_drop, int | float) and not isinstance(max_drop, bool)
+    if not number or not 0 <= max_drop < math.inf:
         raise SpecError(f"A loss of {max_drop!r} points cannot be allowed.", hint="Give 0.5.")
     store = store or Store()
     calls: dict[str, Any] = {"store": store, "progress": progress, "cancel": cancel}
@@ -230,8 +246,10 @@ def convert_within(
         raise SpecError(
             "Accuracy cannot be judged by random numbers.", hint="Give labelled samples."
         )
-    if recipe_of(recipe).needs_data:  # read once, not for every trial
-        settings["calibration"] = data_for(opened, calibration, samples=samples, seed=seed)
+    wanted = calibration is not None or recipe_of(recipe).needs_data
+    if wanted and not is_table(calibration):  # read once, not for every trial
+        calibration = data_for(opened, calibration, samples=samples, seed=seed)
+    settings["calibration"] = calibration
     judge = _Judge(
         opened, recipe, max_drop, judged, labels, texts("node", keep), settings, calls, store
     )
