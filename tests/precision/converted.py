@@ -77,7 +77,7 @@ def settled(proto, samples, folder, calibrator="minmax"):
 
 def quantised(proto, samples, folder, kind="int8", left=(), **options):
     prepared, ranges = settled(proto, samples, folder)
-    done = quantize(prepared, kind, ranges, left, Options(**options))
+    done = quantize(onnx.load(prepared), kind, ranges, left, Options(**options))
     onnx.checker.check_model(done.model)
     return done
 

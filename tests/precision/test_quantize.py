@@ -86,7 +86,7 @@ def test_per_tensor_has_one_scale_without_axes(tmp_path):
 def test_scales_of_activations_come_from_the_ranges(tmp_path):
     prepared, ranges = settled(cnn(), X, tmp_path)
     ranges |= {"x": (-2.54, 1.0)}
-    stored = values(quantize(prepared, "int8", ranges, (), Options()).model)
+    stored = values(quantize(onnx.load(prepared), "int8", ranges, (), Options()).model)
     assert stored["x_scale"] == pytest.approx(2.54 / 127.5, rel=0.005)
     assert stored["x_scale"].shape == ()
 
@@ -116,7 +116,7 @@ def test_a_missing_range_is_named(tmp_path):
     prepared, ranges = settled(cnn(), X, tmp_path)
     del ranges["g"]
     with pytest.raises(SpecError, match=r"ranges do not fit the model: .* g\b"):
-        quantize(prepared, "int8", ranges, (), Options())
+        quantize(onnx.load(prepared), "int8", ranges, (), Options())
 
 
 def test_uint8_has_zero_points(tmp_path):
@@ -194,7 +194,7 @@ def test_fp8_has_e4m3_levels_that_reach_448(tmp_path):
 def test_fp8_scales_of_activations_have_no_axes(tmp_path):
     stored = values(quantised(cnn(), X, tmp_path, "fp8").model)
     prepared, ranges = settled(cnn(), X, tmp_path)
-    int8 = values(quantize(prepared, "int8", ranges, (), Options()).model)
+    int8 = values(quantize(onnx.load(prepared), "int8", ranges, (), Options()).model)
     assert stored["x_scale"].shape == ()
     assert stored["x_scale"] == pytest.approx(int8["x_scale"] * 127 / 448)
 

@@ -115,7 +115,7 @@ class _Made:
         constant = dict.fromkeys(beside_constants(prepared), "one side of it is a constant")
         left = constant | _renamed(self.parent_nodes, nodes, asked)
         done = quantize(
-            Path(request.prepared or ""),
+            prepared,
             str(recipe.quantised),
             request.ranges,
             left,

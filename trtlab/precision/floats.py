@@ -151,7 +151,7 @@ def _empty(model: onnx.ModelProto) -> None:
 
 
 def _fill(
-    model: onnx.ModelProto, weights: Mapping[str, np.ndarray], floats: str, *, clip: bool
+    model: onnx.ModelProto, weights: dict[str, np.ndarray], floats: str, *, clip: bool
 ) -> tuple[int, int, int, dict[str, Range]]:
     """Give the weights their values back, cast where the converter chose the new type."""
     largest, dtype = LARGEST[floats], _ARRAYS[floats]
@@ -159,7 +159,7 @@ def _fill(
     converted = clipped = flushed = 0
     ranges: dict[str, Range] = {}
     for tensor in model.graph.initializer:
-        values = weights.get(tensor.name)
+        values = weights.pop(tensor.name, None)  # each is freed once it is written
         if values is None:
             continue
         if tensor.data_type != TensorProto.FLOAT:

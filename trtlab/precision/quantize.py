@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -52,7 +51,7 @@ class Quantised:
 
 
 def quantize(
-    prepared: Path,
+    source: onnx.ModelProto,
     kind: str,
     ranges: Mapping[str, Range],
     left: Collection[str],
@@ -61,7 +60,7 @@ def quantize(
     """Quantise a prepared model.
 
     Args:
-        prepared: What ``calibrate.prepare`` wrote.
+        source: What ``calibrate.prepare`` wrote; it is changed.
         kind: ``int8`` or ``fp8``.
         ranges: Of every tensor that is quantised.
         left: Names of nodes to leave alone.
@@ -75,7 +74,6 @@ def quantize(
     from onnxruntime.quantization.calibrate import TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    source = onnx.load(prepared)
     if kind == "fp8":
         source = with_opset(source, _FP8_OPSET, _FP8_IR)
     weights = {t.name: array_of(t) for t in source.graph.initializer if _is_float(t)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,14 @@ PASSES_VERSION = 2
 
 _LARGEST_TABLE = 64 * 2**20
 _LARGEST_FLOAT = 3.4028234e38
+_MADE = "made.onnx"
 
 
 @dataclass(frozen=True, slots=True)
 class _RangesSpec:
+    """``source``: the model, where it is still to be prepared; else None."""
+
+    source: str | None
     prepared: str
     calibrator: str
     samples: SampleFiles
@@ -140,25 +144,42 @@ def convert(
         "convert", PASSES_VERSION, opened.hash, opened.recipe, wanted.name, options,
         table and (table.calibration, sorted(table.ranges.items())), _versions(),
     )  # fmt: skip
+
+    def request(folder: Path) -> Request:
+        return Request(
+            source=opened.path,
+            target=str(folder / _MADE),
+            name=opened.name,
+            parent=opened.hash,
+            before=opened.recipe,
+            recipe=wanted.name,
+            options=options,
+            prepared=None if not wanted.needs_data else str(_prepared(opened, store, cancel)),
+            ranges=table.ranges if table else {},
+            calibration=table.calibration if table else None,
+        )
+
+    target = _written(opened, key, _convert_job, request, store, progress, cancel)
+    return read_made(target, _name(opened, options), store, progress, cancel)
+
+
+def _written(
+    model: Model,
+    key: str,
+    job: Callable[[Request, Progress], None],
+    request: Callable[[Path], Request],
+    store: Store,
+    progress: Progress,
+    cancel: threading.Event | None,
+) -> Path:
+    """Return the file of a conversion, made where it is not there; whole or not at all."""
     target = store.model_path(f"converted-{key}.onnx")
     if not target.is_file():
         with store.scratch() as folder:
-            request = Request(
-                source=opened.path,
-                target=str(folder / "converted.onnx"),
-                name=opened.name,
-                parent=opened.hash,
-                before=opened.recipe,
-                recipe=wanted.name,
-                options=options,
-                prepared=None if not wanted.needs_data else str(_prepared(opened, store, cancel)),
-                ranges=table.ranges if table else {},
-                calibration=table.calibration if table else None,
-            )
-            worker.run(_convert_job, request, progress=progress, cancel=cancel)
-            check_unchanged(opened)
-            store.put_model_file(target.name, folder / "converted.onnx")
-    return read_made(target, _name(opened, options), store, progress, cancel)
+            worker.run(job, request(folder), progress=progress, cancel=cancel)
+            check_unchanged(model)
+            store.put_model_file(target.name, folder / _MADE)
+    return target
 
 
 def _by_modelopt(
@@ -183,24 +204,21 @@ def _by_modelopt(
     key = key_of(
         "convert", PASSES_VERSION, model.hash, wanted.name, options, data and data.hash, found
     )
-    target = store.model_path(f"converted-{key}.onnx")
-    if not target.is_file():
-        with store.scratch() as folder:
-            about = None if data is None else _about(data, options.calibrator)
-            request = Request(
-                source=model.path,
-                target=str(folder / "converted.onnx"),
-                name=model.name,
-                parent=model.hash,
-                before=model.recipe,
-                recipe=wanted.name,
-                options=options,
-                calibration=about,
-                samples=None if data is None else write_samples(data, folder),
-            )
-            worker.run(_modelopt_job, request, progress=progress, cancel=cancel)
-            check_unchanged(model)
-            store.put_model_file(target.name, folder / "converted.onnx")
+
+    def request(folder: Path) -> Request:
+        return Request(
+            source=model.path,
+            target=str(folder / _MADE),
+            name=model.name,
+            parent=model.hash,
+            before=model.recipe,
+            recipe=wanted.name,
+            options=options,
+            calibration=None if data is None else _about(data, options.calibrator),
+            samples=None if data is None else write_samples(data, folder),
+        )
+
+    target = _written(model, key, _modelopt_job, request, store, progress, cancel)
     return read_made(target, model.name, store, progress, cancel)
 
 
@@ -261,25 +279,41 @@ def _ranges(
     progress: Progress,
     cancel: threading.Event | None,
 ) -> Mapping[str, Range]:
-    prepared = _prepared(model, store, cancel)
+    prepared = _prepared_path(model, store)
     with store.scratch() as folder:
         files = write_samples(data, folder)
-        spec = _RangesSpec(str(prepared), calibrator, files, every_op, str(folder))
+        # Prepared in the same worker: starting one takes a second.
+        made = None if prepared.is_file() else folder / _MADE
+        spec = _RangesSpec(
+            None if made is None else model.path,
+            str(made or prepared),
+            calibrator,
+            files,
+            every_op,
+            str(folder),
+        )
         found: dict[str, Range] = worker.run(
             _ranges_job, spec, progress=progress, cancel=cancel
         ).result
+        check_unchanged(model)
+        if made is not None:
+            store.put_model_file(prepared.name, made)
     return found
 
 
-def _prepared(model: Model, store: Store, cancel: threading.Event | None) -> Path:
-    """Return the model with BatchNorm folded, made once."""
+def _prepared_path(model: Model, store: Store) -> Path:
     key = key_of("prepared", PASSES_VERSION, model.hash, _versions())
-    target = store.model_path(f"prepared-{key}.onnx")
+    return store.model_path(f"prepared-{key}.onnx")
+
+
+def _prepared(model: Model, store: Store, cancel: threading.Event | None) -> Path:
+    """Return the model with BatchNorm folded; made here where the ranges came from a table."""
+    target = _prepared_path(model, store)
     if not target.is_file():
         with store.scratch() as folder:
-            spec = _PrepareSpec(model.path, str(folder / "prepared.onnx"))
+            spec = _PrepareSpec(model.path, str(folder / _MADE))
             worker.run(_prepare_job, spec, cancel=cancel)
-            store.put_model_file(target.name, folder / "prepared.onnx")
+            store.put_model_file(target.name, folder / _MADE)
     return target
 
 
@@ -373,9 +407,12 @@ def _prepare_job(spec: _PrepareSpec, progress: Progress) -> None:
 
 
 def _ranges_job(spec: _RangesSpec, progress: Progress) -> dict[str, Range]:
-    from trtlab.precision.calibrate import ranges
+    from trtlab.precision.calibrate import prepare, ranges
     from trtlab.precision.quantize import OPS
 
+    if spec.source is not None:
+        progress("fold BatchNorm", 0, 1)
+        prepare(Path(spec.source), Path(spec.prepared))
     arrays = read_samples(spec.samples)
     ops = () if spec.every_op else OPS
     return ranges(Path(spec.prepared), spec.calibrator, arrays, ops, Path(spec.scratch), progress)
