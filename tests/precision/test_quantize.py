@@ -103,7 +103,7 @@ def test_nothing_to_quantise(tmp_path):
     lone = nets.model([node("Softmax", ["x"], ["y"])], {"x": ["N", 4]}, {"y": ["N", 4]})
     onnx.save(lone, tmp_path / "lone.onnx")
     with pytest.raises(UnsupportedError, match="can be quantised"):
-        quantize(tmp_path / "lone.onnx", "int8", {}, (), Options())
+        quantize(onnx.load(tmp_path / "lone.onnx"), "int8", {}, (), Options())
 
 
 def test_all_kept(tmp_path):

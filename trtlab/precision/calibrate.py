@@ -216,13 +216,15 @@ def _least_error(histogram: Any) -> tuple[float, float]:
 
 
 def _checked(found: dict[str, Range]) -> dict[str, Range]:
-    for name, span in found.items():
+    # Sorted: the calibrators' own order comes from a set, and changes from run to run.
+    ordered = dict(sorted(found.items()))
+    for name, span in ordered.items():
         if not (math.isfinite(span.low) and math.isfinite(span.high)):
             raise ModelError(
                 f"Tensor {name} takes values from {span.low} to {span.high} on this data.",
                 hint="Ranges must be finite: look for a division by 0 in the model or the data.",
             )
-    return found
+    return ordered
 
 
 @contextlib.contextmanager
