@@ -51,11 +51,17 @@ def test_a_loss_has_its_interval():
 def test_no_loss_says_what_is_not_ruled_out():
     small = replace(LABELS, drop=-0.001, drop_interval=Interval(-0.0058, 0.0081))
     assert small.sentence == (
-        "none that these samples can show: −0.10 points (95 % interval −0.58 to 0.81 points, "
-        "1,000 samples); a drop of up to 0.81 points is not ruled out"
+        "no loss that these samples can show: top-1 rises by 0.10 points (95 % interval −0.81 to "
+        "0.58 points, 1,000 samples); a drop of up to 0.81 points is not ruled out"
     )
+    less = replace(LABELS, drop=0.001, drop_interval=Interval(-0.0058, 0.0081))
+    assert "top-1 drops by 0.10 points (95 % interval −0.58 to 0.81 points" in less.sentence
     gain = replace(LABELS, drop=-0.02, drop_interval=Interval(-0.03, -0.01))
-    assert gain.sentence.startswith("top-1 rises by 2.00 points (95 % interval −3.00 to −1.00")
+    assert gain.sentence == (
+        "top-1 rises by 2.00 points (95 % interval 1.00 to 3.00 points, 1,000 samples)"
+    )
+    none = replace(LABELS, drop=0.0, drop_interval=Interval(0.0, 0.004))
+    assert "drops by 0.00 points (95 % interval 0.00 to 0.40 points" in none.sentence
 
 
 def test_rows_name_what_was_compared_and_how():

@@ -1,7 +1,10 @@
 """Points of a sweep over precisions: an accuracy without a latency, and what a row says."""
 
+from dataclasses import replace
+
 from tests import accuracies, making
-from trtlab.record import SweepResult
+from trtlab.record import Failure, SweepResult
+from trtlab.spec import BuildConfig, RunConfig
 
 
 def test_a_row_has_top1_from_labels_with_its_paired_interval():
@@ -40,11 +43,41 @@ def test_why_a_point_has_no_latency():
 
 
 def test_a_sweep_shows_an_accuracy_without_a_latency_with_the_reason():
-    shown = SweepResult((accuracies.point("fp32"), accuracies.emulated(), accuracies.built()))
+    guess = accuracies.emulated(plan=None, note="this CPU computes FP16 as FP32.")
+    shown = SweepResult((accuracies.point("fp32"), guess, accuracies.built()))
     texts = [text for _, text in shown.rows()]
     assert texts[0] == "3 points, 0 failed"
     assert texts[1].endswith("inf/s, top-1 97.2 % (measured)")
     assert texts[2] == "latency n/a (this CPU computes FP16 as FP32), top-1 98.6 % (estimated)"
-    assert texts[3].startswith("built, not run; activations to come")
-    assert [label for label, _ in shown.rows()][2] == "digits (fp16), batch 1"
-    assert shown.df["note"][1] == "this CPU computes FP16 as FP32"
+    assert texts[3] == (
+        "latency n/a (built, not run); plan 1.60 kB, 2 layers, activations to come n/a (builder)"
+    )
+    assert shown.df["note"][1] == "this CPU computes FP16 as FP32."
+
+
+def test_labels_tell_points_apart_and_name_no_batch_that_was_not_asked_for():
+    small = replace(accuracies.RTX, workspace_bytes=2**24)
+    every = (
+        accuracies.built("int8"), accuracies.built("int8", build=small),
+        accuracies.emulated("int8", run=RunConfig()), accuracies.point("int8", batch=8),
+        accuracies.emulated(
+            "int8", build=BuildConfig(optimization_level="basic"),
+            run=RunConfig(batch=8, streams=2),
+        ),
+    )  # fmt: skip
+    assert [label for label, _ in SweepResult(every).rows()][1:] == [
+        "digits, tensorrt_rtx for sm89",
+        "digits, tensorrt_rtx for sm89, workspace 16.0 MiB",
+        "digits, onnxruntime for cpu",
+        "digits, onnxruntime for cpu, batch 8, optimisation all",
+        "digits, onnxruntime for cpu, batch 8, 2 streams, optimisation basic",
+    ]
+    alone = SweepResult((accuracies.point("int8"), accuracies.emulated("fp16")))
+    assert alone.rows()[2][0] == "digits (fp16), batch 1"
+
+
+def test_a_failure_does_not_say_its_precision_twice():
+    failure = Failure("unsupported", "bf16: The CPU has no BF16 convolution.", "")
+    point = replace(accuracies.refused(), failure=failure)
+    assert point.no_latency_because == "The CPU has no BF16 convolution."
+    assert SweepResult((point,)).rows()[1][1] == "failed: The CPU has no BF16 convolution."

@@ -166,6 +166,14 @@ def test_a_data_type_has_the_colour_of_its_precision_and_another_one_a_pattern()
         assert len(patterns) == 3
 
 
+def test_bars_by_first_input_say_so_and_name_the_other_count_where_types_differ():
+    single = fused(part("x", "c1", precision="float16"))
+    for fusion, said in ((UNTIMED, True), (single, False)):
+        title = trtlab.figure(fusion, "precision").layout.xaxis.title.text
+        assert "by the type of their first input" in title
+        assert ("built_precision goes by what they compute in" in title) == said
+
+
 def test_untimed_rows_say_why():
     fig = trtlab.figure(UNTIMED, "precision")
     assert {n.y: n.text for n in fig.layout.annotations}["layer times"] == "n/a: built, not run"

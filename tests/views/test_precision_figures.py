@@ -1,6 +1,7 @@
 """Figures of precisions: what is drawn where, what is listed instead, names that stay text."""
 
 import html
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import trtlab
 from tests import accuracies, making
 from trtlab.errors import SpecError
-from trtlab.record import SweepResult
+from trtlab.record import Failure, SweepResult
 from trtlab.views.figures.marks import families, precision_marks
 from trtlab.views.theme import PRECISION
 
@@ -71,6 +72,13 @@ def test_emulated_points_are_hollow_and_labelled_and_never_one_line_with_measure
     assert "open" not in found["INT8"].marker.symbol
 
 
+def test_no_reason_says_its_precision_twice():
+    failure = Failure("unsupported", "bf16: The CPU has no BF16 convolution.", "")
+    point = replace(accuracies.refused(), failure=failure)
+    (said,) = [n for n in notes(trtlab.figure([point], "accuracy")) if n.startswith("Not drawn")]
+    assert said == "Not drawn:<br>BF16 (ONNX Runtime, CPU): The CPU has no BF16 convolution."
+
+
 def test_points_without_a_latency_are_listed_with_the_reason_and_not_drawn():
     every = [
         accuracies.point("fp32"), accuracies.emulated(), accuracies.emulated(batch=8),
@@ -95,18 +103,29 @@ def test_a_sweep_without_any_such_point_says_so():
     assert trtlab.figure([], "accuracy").layout.annotations
 
 
+@pytest.mark.parametrize("plan_bytes", [500, 5000, 25_000])
+def test_the_axis_of_sizes_holds_every_bar_and_the_quarter(plan_bytes):
+    every = [accuracies.built("fp32", 5000, 4400), accuracies.built("int8", plan_bytes, 1100)]
+    fig = trtlab.figure(every, "sizes")
+    low, high = fig.layout.xaxis.range
+    ends = [0.25, *(1 + x for x in fig.data[0].x)]
+    assert fig.layout.xaxis.type == "log"
+    assert low < math.log10(min(ends)) < math.log10(max(ends)) < high
+
+
 def test_sizes_are_bars_against_fp32_with_lines_at_a_half_and_a_quarter():
     every = [accuracies.built("fp32", 5000, 4400), accuracies.built("int8", 1600, 1100),
              accuracies.built("int8-weights", 1700, 1100)]  # fmt: skip
     fig = trtlab.figure(SweepResult(tuple(every)), "sizes")
     (bars,) = fig.data
-    assert list(bars.x) == [1, 1, 0.25, 0.32, 0.25, 0.34]
-    assert list(bars.text)[2:4] == ["0.25", "0.32"]
+    assert [bars.base + x for x in bars.x] == pytest.approx([1, 1, 0.25, 0.32, 0.25, 0.34])
     assert list(fig.layout.yaxis.ticktext)[2:4] == [
-        "<b>INT8</b>  model", "plan, TensorRT-RTX, SM89",
+        "<b>INT8</b>  model  <b>0.25</b>", "plan, TensorRT-RTX, SM89  <b>0.32</b>",
     ]  # fmt: skip
     assert bars.marker.color[2:4] == (PRECISION["int8"].light,) * 2
-    assert [shape.x0 for shape in fig.layout.shapes] == [0.25, 0.5, 1]
+    ticks = dict(zip(fig.layout.xaxis.ticktext, fig.layout.xaxis.tickvals, strict=True))
+    assert (ticks["¼"], ticks["½"], ticks["1"], ticks["4"]) == (0.25, 0.5, 1, 4)
+    assert [shape.x0 for shape in fig.layout.shapes] == [1]
     assert "1,600 bytes" in bars.hovertext[3]
     assert len(set(bars.y)) == 6
 
@@ -116,19 +135,43 @@ def test_sizes_without_a_plan_in_fp32_say_so():
     assert notes(fig) == ["No plan can be held against one of its FP32 model."]
 
 
-def test_the_node_with_most_effect_is_marked_and_named():
+def node_error(name, effect, sqnr_db=30.0, **parts):
+    return accuracies.node_error(name, effect, sqnr_db, **({"keep": (name,)} | parts))
+
+
+def test_nodes_with_an_effect_beyond_noise_are_marked_where_none_is_proposed():
     nodes = (
-        accuracies.node_error("first", 0.0, None), accuracies.node_error("bad", 0.8, 12.0),
-        accuracies.node_error("last", 0.02, 11.0),
+        node_error("first", 0.0, None), node_error("bad", 0.8, 12.0),
+        node_error("last", 0.02, 11.0),
     )  # fmt: skip
     fig = trtlab.figure(accuracies.accuracy(nodes=nodes), "nodes")
     line, marked = fig.data
     assert list(line.y) == [None, 12.0, 11.0]
     assert (list(marked.x), list(marked.y)) == ([2], [12.0])
-    assert notes(fig) == ["bad<br>80 % [75, 85] of the error goes without it"]
-    assert "1 of 3 nodes" in fig.layout.xaxis.title.text
-    asked = accuracies.accuracy(nodes=nodes, suggested=("last",))
-    assert list(trtlab.figure(asked, "nodes").data[1].x) == [3]
+    assert marked.name == "effect beyond the noise"
+    (said,) = notes(fig)
+    assert said.endswith("1  bad  80 % [75, 85]<br>Without any error, not drawn: 1 of 3 nodes.")
+
+
+def test_all_proposed_nodes_are_numbered_by_their_effect_and_named_below():
+    effects = {"a": 0.1, "b": 0.4, "c": 0.01, "d": 0.2, "e": 0.15}
+    nodes = tuple(node_error(name, effect) for name, effect in effects.items())
+    fig = trtlab.figure(accuracies.accuracy(nodes=nodes, suggested=tuple("bdea")), "nodes")
+    marked = fig.data[1]
+    assert marked.name == "proposed to keep in higher precision"
+    assert list(marked.x) == [1, 2, 4, 5]
+    assert list(marked.text) == [f"<b>{rank}</b>" for rank in (4, 1, 2, 3)]
+    assert len(set(zip(marked.x, marked.textposition, strict=True))) == 4
+    (said,) = notes(fig)
+    assert [line[:4] for line in said.split("<br>")[1:]] == ["1  b", "2  d", "3  e", "4  a"]
+
+
+def test_a_folded_node_is_marked_by_the_names_that_keep_it():
+    nodes = (node_error("conv", 0.8, keep=("conv", "norm")), node_error("other", 0.1))
+    fig = trtlab.figure(accuracies.accuracy(nodes=nodes, suggested=("conv", "norm")), "nodes")
+    assert list(fig.data[1].x) == [1]
+    only = trtlab.figure(accuracies.accuracy(nodes=nodes, suggested=("norm",)), "nodes")
+    assert list(only.data[1].x) == [1]
 
 
 def test_nodes_that_were_not_asked_for_are_said_to_be_so():
@@ -151,7 +194,7 @@ def test_no_name_becomes_markup():
     found = accuracies.accuracy(
         model,
         reference=EVIL,
-        nodes=(accuracies.node_error(EVIL, 0.8, 12.0, op=EVIL, tensor=EVIL),),
+        nodes=(node_error(EVIL, 0.8, 12.0, op=EVIL, tensor=EVIL),),
     )
     m = replace(making.measurement(), model=model)
     evil = [

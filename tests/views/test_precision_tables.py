@@ -24,7 +24,7 @@ from trtlab.views.precision_tables import (
     node_error_table,
     precision_table,
 )
-from trtlab.views.tables import conversion_table, sweep_table
+from trtlab.views.tables import Table, conversion_table, sweep_table
 
 
 def cells(table, row=0):
@@ -124,7 +124,10 @@ def test_sizes_are_said_by_builder():
 
 
 def test_nodes_are_ranked_by_their_effect_and_noise_names_none():
-    nodes = (accuracies.node_error("a", 0.01), accuracies.node_error("b", 0.7, None))
+    nodes = tuple(
+        accuracies.node_error(name, effect, None, keep=(name,))
+        for name, effect in (("a", 0.01), ("b", 0.7))
+    )
     found = accuracies.accuracy(nodes=nodes, suggested=("b",))
     table = node_error_table(found)
     assert [row[0] for row in table.rows] == ["b", "a"]
@@ -177,6 +180,26 @@ def test_a_sweep_over_precisions_has_columns_for_them():
     assert [r["Precision"] for r in (first, second, third)] == ["FP32", "FP16", "BF16"]
     assert first["Accuracy"] == "top-1 97.2 % (measured)"
     assert second["Accuracy"] == "top-1 98.6 % (estimated)"
-    assert second["Remarks"] == "latency n/a: this CPU computes FP16 as FP32"
-    assert (third["Accuracy"], third["Remarks"]) == ("n/a", "The CPU has no BF16 convolution.")
+    assert (third["Accuracy"], third["Remarks"]) == ("n/a", "failed [2]")
+    assert table.notes == (
+        "[1] this CPU computes FP16 as FP32", "[2] The CPU has no BF16 convolution.",
+    )  # fmt: skip
     assert "Accuracy" not in sweep_table([making.point()]).heads
+
+
+def test_of_plans_that_did_not_run_it_is_shown_what_the_builder_says():
+    unknown = accuracies.emulated(plan=None)
+    table = sweep_table([accuracies.built("fp32"), accuracies.built("int8"), unknown])
+    row = cells(table)
+    assert (row["Plan"], row["Layers"], row["Batch"]) == ("1.60 kB", "2", "—")
+    assert [r[-1] for r in table.rows] == ["built, not run [1]"] * 2 + ["not timed [2]"]
+    assert cells(table, 2)["Plan"] == "n/a"
+    assert {table.heads[n] for n in table.origins} == {"Plan", "Layers", "Activations"}
+    assert "Plan" not in sweep_table([accuracies.point()]).heads
+
+
+def test_notes_stand_below_a_table_and_are_escaped():
+    table = Table(("A",), (("1",),), frozenset(), notes=("[1] <b>", "[2] x"))
+    assert table.text().splitlines()[-2:] == ["[1] <b>", "[2] x"]
+    assert table.html().endswith("</table><p class='trtlab-hint'>[1] &lt;b&gt;<br>[2] x</p>")
+    assert Table(("A",), (), frozenset()).html().endswith("</table>")

@@ -52,9 +52,10 @@ def test_a_failed_point_keeps_its_row_with_the_reason():
         model=m.model, build=BuildConfig(), run=RunConfig(batch=9),
         failure=Failure("execution", "It ran out of memory.", ""),
     )  # fmt: skip
-    rows = sweep_table(SweepResult((point(m), failed))).rows
-    assert rows[1][-1] == "It ran out of memory."
-    assert "0" not in rows[1]
+    table = sweep_table(SweepResult((point(m), failed)))
+    assert table.rows[1][-1] == "failed [1]"
+    assert table.notes == ("[1] It ran out of memory.",)
+    assert "0" not in table.rows[1]
 
 
 def test_remarks_name_doubts_quick_and_recorded():
@@ -114,7 +115,11 @@ def test_default_threads_are_said_to_be_so():
 def test_settings_have_a_column_only_where_points_differ_in_them():
     m = steady(1, 2.0)
     gpu = replace(m, build=BuildConfig(provider="cuda"), run=RunConfig(batch=1, seed=3))
-    assert not {"Target", "Seed", "Threads"} & set(sweep_table([point(m)]).heads)
+    heads = set(sweep_table([point(m)]).heads)
+    assert not {"Model", "Streams", "Target", "Seed", "Threads"} & heads
+    assert "Batch" in heads
+    two = point(replace(m, run=RunConfig(batch=1, streams=2)))
+    assert "Streams" in sweep_table([two]).heads
     assert sweep_table([]).rows == ()
     table = sweep_table([point(m), point(gpu)])
     assert table.rows[1][table.heads.index("Target")] == "CUDA"

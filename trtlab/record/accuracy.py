@@ -103,14 +103,18 @@ class LabelMetrics:
     def sentence(self) -> str:
         """What the labels tell of a loss, which is never more than the interval allows."""
         low, high = self.drop_interval
-        span = f"95 % interval {_points(low)} to {_points(high)} points, {self.samples:,} samples"
-        if low > 0:
-            return f"top-1 drops by {_points(self.drop)} points ({span})"
-        if high < 0:
-            return f"top-1 rises by {_points(-self.drop)} points ({span})"
+        word, drop, ends = "drops", self.drop, (low, high)
+        if drop < 0:  # the interval is told in the direction that is named
+            word, drop, ends = "rises", -drop, (-high, -low)
+        said = (
+            f"top-1 {word} by {_points(drop)} points (95 % interval {_points(ends[0])} to "
+            f"{_points(ends[1])} points, {self.samples:,} samples)"
+        )
+        if low > 0 or high < 0:
+            return said
         return (
-            f"none that these samples can show: {_points(self.drop)} points ({span}); a drop of "
-            f"up to {_points(high)} points is not ruled out"
+            f"no loss that these samples can show: {said}; a drop of up to {_points(high)} "
+            f"points is not ruled out"
         )
 
 
@@ -273,7 +277,7 @@ def _percent(share: float | None) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{share * 100:.2f}".replace("-", "−")
+    return f"{share * 100:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
 def _error(value: float | None) -> str:

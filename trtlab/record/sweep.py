@@ -17,6 +17,7 @@ from trtlab.spec import BuildConfig, RunConfig
 from trtlab.units import (
     N_A,
     text_from_bytes,
+    text_from_file_size,
     text_from_latency,
     text_from_number,
 )
@@ -51,7 +52,7 @@ class Point:
         if self.measurement is not None:
             return None
         if self.failure is not None:
-            return self.failure.message
+            return self.failure.message.removeprefix(f"{self.model.recipe}: ")
         return self.note or ("not run" if self.plan is None else "built, not run")
 
     @property
@@ -144,29 +145,13 @@ class SweepResult(Shown):
         failed = sum(p.failure is not None for p in self.points)
         head = f"{len(self.points)} points, {failed} failed" + ", stopped" * self.stopped
         lines = [("sweep", head)]
-        is_several = len({point.model.recipe for point in self.points}) > 1
+        several_recipes = len({point.model.recipe for point in self.points}) > 1
+        several_places = len({_place(point) for point in self.points}) > 1
         for point in self.points:
-            m, failure = point.measurement, point.failure
-            name = point.model.name + f" ({point.model.recipe})" * is_several
-            label = f"{name}, batch {point.run.batch}"
-            if m is not None:
-                label = f"{name}, {m.settings()}"
-                text = (
-                    f"{text_from_latency(m.median_ms, m.median_interval_ms)}  "
-                    f"{text_from_number(m.throughput)} inf/s"
-                )
-            elif failure is not None:
-                text = f"failed: {failure.message}"
-            elif point.note is not None:
-                text = f"latency {N_A} ({point.note})"
-            elif point.plan is not None:
-                planned = point.plan.memory
-                size = text_from_bytes(planned.activation if planned else None)
-                label = f"{name} for {point.build.target_text}"
-                text = f"built, not run; activations to come {size} (builder)"
-            else:
-                continue
-            lines.append((label, ", ".join(filter(None, (text, point.accuracy_text())))))
+            name = point.model.name + f" ({point.model.recipe})" * several_recipes
+            parts = [name, *[_place(point)] * several_places, *_settings(point)]
+            said = (_result_text(point), point.accuracy_text())
+            lines.append((", ".join(parts), ", ".join(filter(None, said))))
         return lines
 
     @property
@@ -180,3 +165,42 @@ class SweepResult(Shown):
     def measurements(self) -> tuple[Measurement, ...]:
         """The points that ran."""
         return tuple(p.measurement for p in self.points if p.measurement is not None)
+
+
+def _place(point: Point) -> str:
+    """Return who built it and what for; ONNX Runtime's target is the processor it runs on."""
+    return f"{point.build.backend} for {point.build.target_text}"
+
+
+def _settings(point: Point) -> list[str]:
+    """Return what sets a point apart from others of its model, where it is known."""
+    m, run, build = point.measurement, point.run, point.build
+    if m is not None:
+        parts = [m.settings()]
+    else:
+        parts = [] if run.batch is None else [f"batch {run.batch}"]
+        parts += [f"{run.streams} streams"] * (run.streams > 1)
+        if build.optimization_level is not None:
+            parts.append(f"optimisation {build.optimization_level}")
+    if build.workspace_bytes is not None:
+        parts.append(f"workspace {text_from_bytes(build.workspace_bytes)}")
+    return parts
+
+
+def _result_text(point: Point) -> str:
+    m, plan = point.measurement, point.plan
+    if m is not None:
+        latency = text_from_latency(m.median_ms, m.median_interval_ms)
+        return f"{latency}  {text_from_number(m.throughput)} inf/s"
+    why = point.no_latency_because or ""
+    if point.failure is not None:
+        return f"failed: {why}"
+    text = f"latency {N_A} ({why.removesuffix('.')})"
+    if plan is None:
+        return text
+    layers = N_A if plan.layers is None else f"{len(plan.layers):,}"
+    size = text_from_bytes(plan.memory.activation if plan.memory else None)
+    return (
+        f"{text}; plan {text_from_file_size(plan.plan_bytes)}, {layers} layers, activations to "
+        f"come {size} (builder)"
+    )

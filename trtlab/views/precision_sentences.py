@@ -18,6 +18,8 @@ BACKENDS = {
     "onnxruntime": "ONNX Runtime",
 }
 _TINY = 0.0005
+_MOST_UNPROPOSED = 3
+_MOST_NAMED = 6
 
 
 def built_sentence(built: BuiltPrecision, size: Size | None = None) -> str:
@@ -170,12 +172,14 @@ def ranked_nodes(accuracy: Accuracy) -> list[NodeError]:
     return sorted(accuracy.nodes or (), key=lambda node: -node.effect)
 
 
-def culprits(accuracy: Accuracy, most: int = 3) -> list[NodeError]:
-    """Return the nodes to look at: those suggested, else those with most effect beyond noise."""
-    by_name = {node.node: node for node in accuracy.nodes or ()}
-    suggested = [by_name[name] for name in accuracy.suggested if name in by_name]
-    real = [node for node in ranked_nodes(accuracy) if node.certain]
-    return (suggested or real)[:most]
+def culprits(accuracy: Accuracy) -> list[NodeError]:
+    """Return the nodes to look at, the most effect first: all that are proposed to be kept.
+
+    Where none is, the three with most effect beyond the noise.
+    """
+    ranked = ranked_nodes(accuracy)
+    proposed = [node for node in ranked if set(node.keep) & set(accuracy.suggested)]
+    return proposed or [node for node in ranked if node.certain][:_MOST_UNPROPOSED]
 
 
 def effect_text(node: NodeError) -> str:
@@ -196,8 +200,11 @@ def nodes_sentence(accuracy: Accuracy) -> str:
     if not found:
         return f"No single one of {len(accuracy.nodes)} nodes has an effect beyond the noise."
     named = ", ".join(
-        f"{printable(middle_cut(node.node, 60))} ({node.op}) {effect_text(node)}" for node in found
+        f"{printable(middle_cut(node.node, 60))} ({node.op}) {effect_text(node)}"
+        for node in found[:_MOST_NAMED]
     )
+    more = len(found) - _MOST_NAMED
+    named += f" and {more} more" if more > 0 else ""
     kept = " These are proposed to stay in higher precision." if accuracy.suggested else ""
     return (
         f"What part of the outputs' error power goes away without a node ({accuracy.origin}): "

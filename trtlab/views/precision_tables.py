@@ -28,9 +28,9 @@ def precision_table(built: Sequence[tuple[BuiltPrecision, Size | None]]) -> Tabl
         built: Each plan's ``built_precision`` and, where known, its size against FP32's.
     """
     rows = tuple(_built_cells(one, size) for one, size in built)
-    heads = ("Precision", "Built by", "Layers", "Convolutions, products", "Of FLOP", "Of bytes",
-             "Of layers", "Of layer times", "Conversions", "Plan", "Of FP32's", "Model",
-             "Of FP32's")  # fmt: skip
+    heads = ("Precision", "Built by", "Data layers", "Convolutions, products", "Of FLOP",
+             "Of bytes", "Of layers", "Of layer times", "Conversions", "Plan", "Of FP32's",
+             "Model", "Of FP32's")  # fmt: skip
     marks: dict[int, Provenance] = {2: "builder", 3: "builder", 4: "estimated", 5: "estimated",
                                     6: "builder", 7: "measured", 8: "builder",
                                     9: "builder"}  # fmt: skip

@@ -47,12 +47,14 @@ class Table:
     """Column heads, rows of text, and which columns hold numbers (aligned right).
 
     ``origins`` says by column where its numbers come from, where columns differ in that.
+    ``notes`` are lines below the table.
     """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: frozenset[int]
     origins: Mapping[int, Provenance] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return aligned columns for a terminal."""
@@ -66,7 +68,7 @@ class Table:
             ).rstrip()
             for line in lines
         ]
-        return "\n".join(printed)
+        return "\n".join([*printed, *self.notes])
 
     def html(self) -> str:
         """Return a table element; every cell is escaped."""
@@ -80,7 +82,9 @@ class Table:
             + "</tr>"
             for row in self.rows
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        notes = "<br>".join(html.escape(note) for note in self.notes)
+        below = f"<p class='trtlab-hint'>{notes}</p>" if notes else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
 
     def _mark(self, column: int) -> str:
         return f" {badge(self.origins[column], short=True)}" if column in self.origins else ""
@@ -97,12 +101,20 @@ def _limit(size: int | None) -> str:
     return "default" if size is None else text_from_bytes(size)
 
 
+def _batch(p: Point) -> str:
+    batch = p.run.batch if p.measurement is None else p.measurement.batch
+    return "—" if batch is None else str(batch)
+
+
 def _cap(p: Point) -> str:
     cap = p.run.activation_cap_bytes
     return "none" if cap is None else text_from_bytes(cap)
 
 
 _OPTIONAL: tuple[tuple[str, Callable[[Point], str]], ...] = (
+    ("Model", lambda p: p.model.name),
+    ("Batch", _batch),
+    ("Streams", lambda p: str(p.run.streams)),
     ("Precision", lambda p: p.model.recipe.upper()),
     ("Threads", lambda p: "default" if p.run.threads is None else str(p.run.threads)),
     ("Optimisation", lambda p: _level(p.build.optimization_level)),
@@ -112,36 +124,47 @@ _OPTIONAL: tuple[tuple[str, Callable[[Point], str]], ...] = (
     ("Activation cap", _cap),
     ("Seed", lambda p: str(p.run.seed)),
 )
-"""Columns that are shown where points differ in them; threads also where they were set."""
+"""Columns that are shown where points differ in them; the batch always, threads and streams also
+where they were set."""
+_PLANNED: tuple[tuple[str, Callable[[Plan], str]], ...] = (
+    ("Plan", lambda plan: text_from_file_size(plan.plan_bytes)),
+    ("Layers", lambda plan: N_A if plan.layers is None else f"{len(plan.layers):,}"),
+    ("Activations", lambda plan: text_from_bytes(plan.memory.activation if plan.memory else None)),
+)
+"""Columns that are shown where a plan was built and not run: the builder's words."""
+_WORDS = frozenset(
+    {"Model", "Precision", "Optimisation", "Backend", "Target", "Workspace", "Remarks"}
+)
 
 
 def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
     """One row a point: settings, latency with interval, throughput, memory, doubts.
 
-    There is a column for the accuracy where a point has one, with its origin in each cell.
+    There is a column for the accuracy where a point has one, with its origin in each cell. Why a
+    point has no latency is told in a note, alike reasons once.
     """
     several = points.points if isinstance(points, SweepResult) else tuple(points)
     optional = [
         (head, word)
         for head, word in _OPTIONAL
-        if len({word(p) for p in several}) > 1
+        if head == "Batch"
+        or len({word(p) for p in several}) > 1
         or (head == "Threads" and any(p.run.threads for p in several))
+        or (head == "Streams" and any(p.run.streams > 1 for p in several))
     ]
-    heads = ["Model", "Batch", "Streams", *(head for head, _ in optional)]
-    heads += ["p50 ms [95 %]", "p99 ms", "inf/s", "n", "Peak memory"]
     is_compared = any(p.accuracy is not None for p in several)
-    heads += [*["Accuracy"] * is_compared, "Remarks"]
+    planned = _PLANNED if any(p.plan and not p.measurement for p in several) else ()
+    heads = [head for head, _ in optional]
+    heads += ["p50 ms [95 %]", "p99 ms", "inf/s", "n", "Peak memory"]
+    heads += [*["Accuracy"] * is_compared, *(head for head, _ in planned), "Remarks"]
+    reasons = list(dict.fromkeys(p.no_latency_because for p in several if not p.measurement))
     rows = []
     for p in several:
         m = p.measurement
-        batch = m.batch if m is not None else p.run.batch
-        cells = [p.model.name, N_A if batch is None else str(batch), str(p.run.streams)]
-        cells += [word(p) for _, word in optional]
+        cells = [word(p) for _, word in optional]
         if m is None:
             cells += [N_A] * 5
-            # Where the accuracy is known all the same, it is said what the reason is of.
-            about = "" if p.accuracy is None else f"latency {N_A}: "
-            remarks = [f"{about}{p.no_latency_because}"]
+            remarks = [f"{_outcome(p)} [{reasons.index(p.no_latency_because) + 1}]"]
         else:
             remarks = ["quick"] * m.run.quick + ["recorded"] * (m.source == "recorded")
             remarks += [c.kind for c in m.caveats]
@@ -153,19 +176,19 @@ def sweep_table(points: SweepResult | Sequence[Point]) -> Table:
                 text_from_bytes(m.memory.peak_above_baseline),
             ]
         cells += [p.accuracy_text() or N_A] * is_compared
+        cells += [N_A if p.plan is None else word(p.plan) for _, word in planned]
         rows.append((*cells, ", ".join(remarks)))
-    words = {
-        "Model",
-        "Precision",
-        "Accuracy",
-        "Optimisation",
-        "Backend",
-        "Target",
-        "Workspace",
-        "Remarks",
-    }
-    numeric = frozenset(i for i, head in enumerate(heads) if head not in words)
-    return Table(tuple(heads), tuple(rows), numeric)
+    numeric = frozenset(i for i, head in enumerate(heads) if head not in _WORDS)
+    marks: dict[int, Provenance] = {heads.index(head): "builder" for head, _ in planned}
+    notes = tuple(f"[{number}] {reason}" for number, reason in enumerate(reasons, 1))
+    return Table(tuple(heads), tuple(rows), numeric, marks, notes)
+
+
+def _outcome(point: Point) -> str:
+    """Return in few words why a point has no latency."""
+    if point.failure is not None:
+        return "failed"
+    return "not timed" if point.plan is None else "built, not run"
 
 
 def plan_table(plan: Plan) -> Table:

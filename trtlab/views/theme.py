@@ -312,6 +312,7 @@ max-width:none;padding:2px 8px;text-align:left;vertical-align:middle;white-space
 .trtlab th{{color:var(--t2);font-weight:600}}
 .trtlab thead th{{border-bottom-color:var(--line2)}}
 .trtlab .trtlab-number{{text-align:right;white-space:nowrap}}
+.trtlab thead .trtlab-number{{white-space:normal}}
 .trtlab tbody tr:nth-child(n){{background:none}}
 .trtlab tbody tr:hover{{background:var(--sub)}}
 .trtlab .trtlab-card{{background:var(--raised);border:1px solid var(--line);border-radius:3px;\

@@ -120,6 +120,9 @@ def test_precisions_of_one_model_share_a_section_with_what_they_cost_and_save(tm
     assert "Size against FP32" in text
     assert "trtlab-estimated" in without_plotly(text)
     assert "INT8, batch 1, optimisation all: x y" in text
+    # The page lists what is not drawn; the figure does not do so again.
+    assert "Not drawn:<br>FP16, top-1 98.6 % (estimated) (ONNX Runtime, CPU): this CPU" in text
+    assert text.count("Not drawn") == 1
     alone = trtlab.report(sweep(), tmp_path / "r.html").read_text()
     assert "Accuracy against latency" not in alone
     assert "Size against FP32" not in alone

@@ -194,7 +194,7 @@ def _throughput(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
         lambda m: m.throughput_interval, name_points=True,
     )  # fmt: skip
     ticks = log_ticks(m.median_ms for m in measurements)
-    title = "p50 latency, ms (log scale); numbers are batch sizes"
+    title = "p50, ms (log scale); numbers are batch sizes"
     fig.update_xaxes(title=title, type="log", **ticks)
     tops = [(m.throughput_interval or (0, m.throughput))[1] for m in measurements]
     room = {"range": [0, 1.15 * max(tops)]} if tops else {}  # for the numbers above the points

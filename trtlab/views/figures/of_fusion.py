@@ -85,6 +85,8 @@ def _precision(fusion: Fusion, theme: Theme) -> go.Figure:
             fig.add_annotation(x=0, y=row, text=_reason(fusion, whole, measure), showarrow=False,
                                xanchor="left", font={"color": tokens.t3})  # fmt: skip
     title = "share of the layers that handle data, %<br>by the type of their first input"
+    if len(shares) > 1:
+        title += "; built_precision goes by what they compute in"
     fig.update_xaxes(title=title, range=[0, 100])
     fig.update_yaxes(autorange="reversed", ticklabelstandoff=6)
     return fig.update_layout(

@@ -7,12 +7,14 @@ import math
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import plotly.graph_objects as go
 
 from trtlab.analysis.sizes import Size, sizes_against_fp32
 from trtlab.errors import SpecError
+from trtlab.model.printing import printable
 from trtlab.record import Accuracy, NodeError, Point, SweepResult
 from trtlab.units import N_A, text_from_file_size
 from trtlab.views.figures.hovers import plain
@@ -23,6 +25,7 @@ from trtlab.views.figures.marks import (
     precision_marks,
     run_hover,
 )
+from trtlab.views.graph.labels import middle_cut
 from trtlab.views.precision_sentences import (
     against_text,
     culprits,
@@ -39,12 +42,20 @@ PrecisionQuantity = Literal["accuracy", "sizes", "nodes"]
 
 _LOG_FROM = 3.0
 """The latencies lie on a logarithmic axis where the longest is this many times the shortest."""
-_LINE = 58
-_LINE_PX, _AXIS_PX, _HEIGHT_PX = 16, 46, 380
+_LINE = 110
+"""Characters of a note's line: about 680 pixels. Plotly does not wrap by itself."""
+_LINE_PX, _UNDER_NOTES_PX, _AXIS_PX, _HEIGHT_PX = 16, 8, 46, 380
 _MOST_LINES = 8
 _GROUP_GAP = 0.5
 """Between the bars of two models, in bars."""
-_MOST_MARKED = 3
+_OCTAVES: Mapping[int, str] = MappingProxyType(
+    {-4: "1/16", -3: "⅛", -2: "¼", -1: "½", 0: "1", 1: "2", 2: "4", 3: "8", 4: "16"}
+)
+"""Names of sizes, by the power of 2 that they are of FP32's."""
+_EDGE = 0.25
+"""Room beside the longest bar, in powers of 2."""
+_LONGEST_NAME = 44
+_TEXT_ABOVE, _TEXT_BELOW = "top center", "bottom center"
 
 
 def precision_figure(records: object, quantity: PrecisionQuantity, theme: Theme) -> go.Figure:
@@ -59,10 +70,20 @@ def precision_figure(records: object, quantity: PrecisionQuantity, theme: Theme)
     return (_accuracy if quantity == "accuracy" else _sizes)(several, theme)
 
 
+def on_speed_curve(points: Sequence[Point]) -> list[Point]:
+    """Return the points that have both a latency and the accuracy that is drawn against it."""
+    by_labels = _by_labels(points)
+    return [p for p in points if p.measurement is not None and _height(p, by_labels) is not None]
+
+
+def _by_labels(points: Sequence[Point]) -> bool:
+    return any(p.accuracy and p.accuracy.labels for p in points)
+
+
 def _accuracy(points: Sequence[Point], theme: Theme) -> go.Figure:
     """Top-1 against latency, or SQNR where no point has labels; the rest is listed below."""
-    by_labels = any(p.accuracy and p.accuracy.labels for p in points)
-    drawn = [p for p in points if p.measurement is not None and _height(p, by_labels) is not None]
+    by_labels = _by_labels(points)
+    drawn = on_speed_curve(points)
     fig = go.Figure()
     of_run = {id(p.measurement): p for p in drawn}
     series = series_of([p.measurement for p in drawn if p.measurement is not None])
@@ -84,7 +105,8 @@ def _accuracy(points: Sequence[Point], theme: Theme) -> go.Figure:
             seen[key.recipe] += 1
     _add_reference(fig, drawn, by_labels, theme)
     _draw_axes(fig, drawn, by_labels)
-    _add_left_out(fig, left_out(points, {id(p) for p in drawn}), theme)
+    missing = left_out(points, {id(p) for p in drawn})
+    _add_notes(fig, ["Not drawn:"] * bool(missing) + _few(missing), theme)
     if not drawn:
         fig.add_annotation(text="No point has both an accuracy and a latency.", showarrow=False,
                            x=0.5, y=0.5, xref="paper", yref="paper")  # fmt: skip
@@ -185,7 +207,7 @@ def _add_reference(fig: go.Figure, points: Sequence[Point], by_labels: bool, the
 def _draw_axes(fig: go.Figure, points: Sequence[Point], by_labels: bool) -> None:
     times = [p.measurement.median_ms for p in points if p.measurement is not None]
     is_log = bool(times) and max(times) >= _LOG_FROM * min(times)
-    title = f"p50 latency, ms{' (log scale)' if is_log else ''}; numbers are batch sizes"
+    title = f"p50, ms{' (log scale)' if is_log else ''}; numbers are batch sizes"
     axis: dict[str, Any] = {"rangemode": "tozero"}
     if is_log:
         axis = {"type": "log", **log_ticks(times)}
@@ -194,15 +216,14 @@ def _draw_axes(fig: go.Figure, points: Sequence[Point], by_labels: bool) -> None
     fig.update_yaxes(title=what if by_labels else "SQNR of the worst output, dB")
 
 
-def _add_left_out(fig: go.Figure, lines: Sequence[str], theme: Theme) -> None:
-    """List below the axis what is not drawn, and why."""
-    notes = [part for line in _few(lines) for part in _wrapped(line)]
+def _add_notes(fig: go.Figure, lines: Sequence[str], theme: Theme) -> None:
+    """Write lines below the axis, and make room for them."""
+    notes = [part for line in lines for part in _wrapped(line)]
     if notes:
-        text = "<br>".join(["Not drawn:", *notes])
-        fig.add_annotation(text=text, x=0, y=0, xref="paper", yref="paper", xanchor="left",
-                           yanchor="top", yshift=-_AXIS_PX, align="left", showarrow=False,
-                           font={"color": TOKENS[theme].t3})  # fmt: skip
-    below = _LINE_PX * (len(notes) + 1) if notes else 0
+        fig.add_annotation(text="<br>".join(notes), x=0, y=0, xref="paper", yref="paper",
+                           xanchor="left", yanchor="top", yshift=-_AXIS_PX, align="left",
+                           showarrow=False, font={"color": TOKENS[theme].t3})  # fmt: skip
+    below = _LINE_PX * len(notes) + _UNDER_NOTES_PX * bool(notes)
     fig.update_layout(showlegend=True, height=_HEIGHT_PX + below, margin={"b": _AXIS_PX + below})
 
 
@@ -218,7 +239,11 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _sizes(points: Sequence[Point], theme: Theme) -> go.Figure:
-    """Bars of model and plan sizes as shares of FP32's, with lines at a half and a quarter."""
+    """Bars from FP32's size to that of each model and plan.
+
+    By powers of 2: half lies as far on one side as double on the other. The numbers stand beside
+    the names, where no line crosses them.
+    """
     sizes = sizes_against_fp32(p.plan for p in points if p.plan is not None)
     bars = _bars(sizes)
     fig = go.Figure()
@@ -230,30 +255,42 @@ def _sizes(points: Sequence[Point], theme: Theme) -> go.Figure:
         fig.update_yaxes(visible=False)
         return fig.update_layout(height=120)
     heights = [n + _GROUP_GAP * group for n, (group, *_) in enumerate(bars)]
+    ratios = [ratio for *_, ratio, _ in bars]
     fig.add_bar(
         y=heights,
-        x=[ratio for *_, ratio, _ in bars],
+        base=1,
+        x=[ratio - 1 for ratio in ratios],
         orientation="h",
         width=0.8,
         marker={
             "color": [_bar_colour(size, theme) for _, _, size, _, _ in bars],
             "line": {"color": tokens.line2, "width": 1},
         },
-        text=[ratio_text(ratio) for *_, ratio, _ in bars],
-        textposition="outside",
-        cliponaxis=False,
         hovertext=[hover for *_, hover in bars],
         hoverinfo="text",
     )
-    for at, name in ((0.25, "¼"), (0.5, "½"), (1.0, "FP32")):
-        mark = {"color": tokens.line2, "dash": "dash", "width": 1}
-        fig.add_vline(x=at, line=mark)
-        fig.add_annotation(x=at, y=1, yref="paper", yanchor="bottom", text=name, showarrow=False)
-    top = max(1.0, *(ratio for *_, ratio, _ in bars))
-    fig.update_xaxes(title="size as a share of FP32's, exact", range=[0, 1.15 * top])
-    fig.update_yaxes(autorange="reversed", ticklabelstandoff=6, showgrid=False, ticks="",
-                     tickvals=heights, ticktext=[name for _, name, *_ in bars])  # fmt: skip
-    return fig.update_layout(showlegend=False, height=90 + 24 * math.ceil(max(heights) + 1))
+    fig.add_vline(x=1, line={"color": tokens.line2, "width": 1})
+    low = math.log2(min(0.25, *ratios)) - _EDGE
+    high = math.log2(max(1.0, *ratios)) + _EDGE
+    fig.update_xaxes(
+        title="of FP32's size (log scale)",
+        tickangle=0,
+        type="log",
+        range=[low * math.log10(2), high * math.log10(2)],
+        tickvals=[2.0**power for power in _OCTAVES],
+        ticktext=list(_OCTAVES.values()),
+    )
+    fig.update_yaxes(
+        autorange="reversed",
+        ticklabelstandoff=6,
+        showgrid=False,
+        ticks="",
+        tickvals=heights,
+        ticktext=[f"{name}  <b>{ratio_text(ratio)}</b>" for _, name, _, ratio, _ in bars],
+    )
+    # By row: a size that is FP32's has no bar to point at.
+    height = 90 + 24 * math.ceil(max(heights) + 1)
+    return fig.update_layout(showlegend=False, hovermode="y", height=height)
 
 
 def _bars(sizes: Sequence[Size]) -> list[tuple[int, str, Size, float, str]]:
@@ -291,7 +328,7 @@ def _bar_colour(size: Size, theme: Theme) -> str:
 
 
 def _nodes(accuracy: Accuracy, theme: Theme) -> go.Figure:
-    """SQNR behind each node in the graph's order; those with most effect are marked and named."""
+    """SQNR behind each node in the graph's order; ``culprits`` are numbered and listed below."""
     nodes = accuracy.nodes
     if not nodes:
         reason = "The error of each node was not asked for." if nodes is None else "No node."
@@ -300,14 +337,10 @@ def _nodes(accuracy: Accuracy, theme: Theme) -> go.Figure:
         fig.update_xaxes(visible=False)
         fig.update_yaxes(visible=False)
         return fig.update_layout(height=120)
-    tokens = TOKENS[theme]
     colour = precision_marks(0, accuracy.model.recipe, theme)
-    numbers = range(1, len(nodes) + 1)
-    known = [(n, node) for n, node in zip(numbers, nodes, strict=True) if node.sqnr_db is not None]
-    marked = {node.node for node in culprits(accuracy, _MOST_MARKED)}
     fig = go.Figure()
     fig.add_scatter(
-        x=list(numbers),
+        x=list(range(1, len(nodes) + 1)),
         y=[node.sqnr_db for node in nodes],
         name="behind the node",
         mode="lines+markers",
@@ -317,46 +350,66 @@ def _nodes(accuracy: Accuracy, theme: Theme) -> go.Figure:
         hovertext=[_node_hover(node) for node in nodes],
         hoverinfo="text",
     )
-    some = [(n, node) for n, node in known if node.node in marked]
+    found = culprits(accuracy)
+    _add_culprits(fig, accuracy, found, theme)
+    without = sum(node.sqnr_db is None for node in nodes)
+    lines = [f"{rank}  {_culprit_line(node)}" for rank, node in enumerate(found, 1)]
+    if lines:
+        lines = [
+            "Part of the outputs' error power that goes away without it [95 %]:",
+            *_few(lines),
+        ]
+    if without:
+        lines.append(f"Without any error, not drawn: {without} of {len(nodes)} nodes.")
+    _add_notes(fig, lines, theme)
+    origin = f"{accuracy.origin}, n {accuracy.data.samples:,}"
+    fig.update_xaxes(title="node, in the graph's order", rangemode="tozero")
+    fig.update_yaxes(title=f"SQNR, dB ({origin})", **_room(node.sqnr_db for node in nodes))
+    return fig
+
+
+def _add_culprits(
+    fig: go.Figure, accuracy: Accuracy, found: Sequence[NodeError], theme: Theme
+) -> None:
+    """Ring and number nodes by rank; by turns above and below, as neighbours stand close."""
+    bad = TOKENS[theme].bad
+    ranks = {node.node: rank for rank, node in enumerate(found, 1)}
+    some = [
+        (place, node)
+        for place, node in enumerate(accuracy.nodes or (), 1)
+        if node.node in ranks and node.sqnr_db is not None
+    ]
+    words = (
+        "proposed to keep in higher precision" if accuracy.suggested else "effect beyond the noise"
+    )
     fig.add_scatter(
-        x=[n for n, _ in some],
+        x=[place for place, _ in some],
         y=[node.sqnr_db for _, node in some],
-        name="most of the error goes without it",
-        mode="markers",
-        marker={"symbol": "circle-open", "size": 16, "color": tokens.bad,
-                "line": {"width": 2.5, "color": tokens.bad}},
+        name=words,
+        mode="markers+text",
+        marker={"symbol": "circle-open", "size": 12, "color": bad,
+                "line": {"width": 2.5, "color": bad}},
+        text=[f"<b>{ranks[node.node]}</b>" for _, node in some],
+        textfont={"color": bad, "size": 14},
+        textposition=[(_TEXT_ABOVE, _TEXT_BELOW)[n % 2] for n in range(len(some))],
+        cliponaxis=False,
         hovertext=[_node_hover(node) for _, node in some],
         hoverinfo="text",
     )  # fmt: skip
-    for rank, (n, node) in enumerate(some):
-        fig.add_annotation(
-            x=n,
-            y=node.sqnr_db,
-            text=f"{plain(node.node, 34)}<br>{_effect_line(node)}",
-            ax=-8 if n > len(nodes) / 2 else 8,
-            ay=(-34, -62, -90)[rank % 3],
-            xanchor="right" if n > len(nodes) / 2 else "left",
-            align="left",
-            arrowwidth=1,
-            arrowhead=0,
-            bgcolor=tokens.bg,
-        )
-    without = len(nodes) - len(known)
-    note = f"<br>without any error, not drawn: {without} of {len(nodes)} nodes" if without else ""
-    origin = f"{accuracy.origin}, n {accuracy.data.samples:,}"
-    fig.update_xaxes(title=f"node, in the graph's order{note}", rangemode="tozero")
-    fig.update_yaxes(title=f"SQNR, dB ({origin})", **_room([node.sqnr_db for _, node in known]))
-    return fig.update_layout(showlegend=True, height=380)
 
 
 def _room(values: Iterable[float | None]) -> dict[str, Any]:
-    """Leave room above the points for the names of those that are marked."""
+    """Leave room above and below the points for the numbers of those that are marked."""
     known = [v for v in values if v is not None and math.isfinite(v)]
     if not known:
         return {}
     low, high = min(known), max(known)
     span = max(high - low, 1.0)
-    return {"range": [low - 0.1 * span, high + 0.3 * span]}
+    return {"range": [low - 0.15 * span, high + 0.15 * span]}
+
+
+def _culprit_line(node: NodeError) -> str:
+    return f"{printable(middle_cut(node.node, _LONGEST_NAME))}  {effect_text(node)}"
 
 
 def _effect_line(node: NodeError) -> str:

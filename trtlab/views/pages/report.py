@@ -25,8 +25,8 @@ from trtlab.record import (
 )
 from trtlab.store import write_file
 from trtlab.units import N_A, text_from_bytes
-from trtlab.views.figures import figure, gap_share, plotly_js
-from trtlab.views.precision_sentences import accuracy_sentence, sizes_sentence
+from trtlab.views.figures import figure, gap_share, on_speed_curve, plotly_js
+from trtlab.views.precision_sentences import accuracy_sentence, left_out, sizes_sentence
 from trtlab.views.sentences import (
     latency_sentence,
     memory_sentence,
@@ -44,6 +44,7 @@ class _Chart:
     badge: str
     figure: str
     finding: str
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +197,22 @@ def _precision_charts(points: Sequence[Point]) -> list[_Chart]:
     if found:
         marks = [badge(origin) for origin in dict.fromkeys(a.origin for a in found)]
         marks += [badge("recorded")] * any(a.source == "recorded" for a in found)
-        drawn = _html(figure(points, "accuracy"))
-        sentence = accuracy_sentence(points)
-        charts.append(_Chart("Accuracy against latency", " ".join(marks), drawn, sentence))
+        # What is not drawn is listed by the page, which wraps it to its width.
+        drawn = on_speed_curve(points)
+        charts.append(
+            _Chart(
+                "Accuracy against latency",
+                " ".join(marks),
+                _html(figure(drawn, "accuracy")),
+                accuracy_sentence(points),
+                left_out(points, {id(p) for p in drawn}),
+            )
+        )
     sizes = sizes_against_fp32(p.plan for p in points if p.plan is not None)
     if len({size.model.recipe for size in sizes if size.plan_ratio is not None}) > 1:
-        drawn = _html(figure(points, "sizes"))
+        drawing = _html(figure(points, "sizes"))
         sentence = sizes_sentence(sizes)
-        charts.append(_Chart("Size against FP32", badge("builder"), drawn, sentence))
+        charts.append(_Chart("Size against FP32", badge("builder"), drawing, sentence))
     return charts
 
 
