@@ -53,7 +53,7 @@ def node_error(name, effect, sqnr_db=30.0, **parts):
             "node": name, "op": "Conv", "tensor": f"{name}:0", "sqnr_db": sqnr_db,
             "own_sqnr_db": None, "effect": effect,
             "effect_interval": Interval(effect - 0.05, effect + 0.05), "certain": effect > 0.05,
-            "rmse": 0.01,
+            "rmse": 0.01, "keep": (name,),
         }
         | parts
     )  # fmt: skip

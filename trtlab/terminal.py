@@ -65,13 +65,18 @@ class Bar:
         words = f"{m.median_ms:.3g} ms" if m else "built, not run"
         if point.failure is not None:
             words = f"failed: {point.failure.message}"
+        elif m is None and point.plan is None:
+            words = f"not timed, {point.accuracy_text()}"
         stored = ", from store" if point.from_store else ""
-        label = f"{point.model.name}, batch {m.batch if m else point.run.batch}"
-        label += f", streams {point.run.streams}"
+        recipe = point.model.recipe
+        label = point.model.name + ("" if recipe == "fp32" else f" ({recipe})")
+        batch = m.batch if m else point.run.batch
         if m is None and point.plan is not None and point.failure is None:
             limit = point.build.workspace_bytes
-            label = f"{point.model.name} for {point.build.target_text}"
+            label += f" for {point.build.target_text}"
             label += "" if limit is None else f", workspace {text_from_bytes(limit)}"
+        elif batch is not None or m is not None:
+            label += f", batch {batch}, streams {point.run.streams}"
         self._clear()
         say(f"[{done}/{total}] {label}: {words}{stored}")
 

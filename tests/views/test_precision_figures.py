@@ -8,6 +8,7 @@ import pytest
 
 import trtlab
 from tests import accuracies, making
+from tests.accuracies import node_error
 from trtlab.errors import SpecError
 from trtlab.record import Failure, SweepResult
 from trtlab.views.figures.marks import families, precision_marks
@@ -133,10 +134,6 @@ def test_sizes_are_bars_against_fp32_with_lines_at_a_half_and_a_quarter():
 def test_sizes_without_a_plan_in_fp32_say_so():
     fig = trtlab.figure([accuracies.built("int8")], "sizes")
     assert notes(fig) == ["No plan can be held against one of its FP32 model."]
-
-
-def node_error(name, effect, sqnr_db=30.0, **parts):
-    return accuracies.node_error(name, effect, sqnr_db, **({"keep": (name,)} | parts))
 
 
 def test_nodes_with_an_effect_beyond_noise_are_marked_where_none_is_proposed():

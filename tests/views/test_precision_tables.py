@@ -125,8 +125,7 @@ def test_sizes_are_said_by_builder():
 
 def test_nodes_are_ranked_by_their_effect_and_noise_names_none():
     nodes = tuple(
-        accuracies.node_error(name, effect, None, keep=(name,))
-        for name, effect in (("a", 0.01), ("b", 0.7))
+        accuracies.node_error(name, effect, None) for name, effect in (("a", 0.01), ("b", 0.7))
     )
     found = accuracies.accuracy(nodes=nodes, suggested=("b",))
     table = node_error_table(found)
