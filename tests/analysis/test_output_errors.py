@@ -167,3 +167,27 @@ def test_labels_are_counted_in_pairs():
 def test_a_label_beyond_the_classes_is_refused():
     with pytest.raises(SpecError, match=r"12.*10 classes"):
         LabelCounts().add(np.ones((1, 10)), np.ones((1, 10)), np.array([12]))
+
+
+def test_default_tolerances_do_not_depend_on_the_batch():
+    reference = (
+        np.random.default_rng(0).standard_normal((100, 4)) * np.linspace(0, 3, 100)[:, None]
+    )
+    found = reference + 0.01
+
+    def told(size):
+        errors = OutputErrors(1e-3)
+        for start in range(0, 100, size):
+            part = slice(start, start + size)
+            errors.add(reference[part], found[part], len(reference[part]))
+        return errors.finished("y", "y", "as they are")
+
+    one, eight, thirty_two = told(1), told(8), told(32)
+    assert one.atol == pytest.approx(eight.atol) == pytest.approx(thirty_two.atol)
+    assert one.beyond_sum == eight.beyond_sum == thirty_two.beyond_sum > 0
+
+
+def test_zeros_on_one_side_count_for_the_cosine():
+    errors = OutputErrors(1e-3)
+    errors.add(np.array([[1.0, 2], [1, 2]]), np.array([[1.0, 2], [0, 0]]), 2)
+    assert errors.finished("y", "y", "as they are").cosine == 0.5

@@ -207,3 +207,32 @@ def test_an_operator_that_onnx_runtime_does_not_know(tmp_path, caplog):
     proto.opset_import.add(domain="acme", version=1)
     with pytest.raises(ExecutionError, match="did not run on the calibration data"):
         settled(proto, draw(2, 4), tmp_path)
+
+
+@pytest.mark.parametrize("calibrator", ["percentile", "entropy", "mse"])
+def test_an_outlier_in_a_late_batch_costs_no_memory(calibrator, tmp_path):
+    # The library would add bins of the first batch's width: a hundred million of them.
+    x = draw(40, 3, 8, 8)
+    x[39, 0, 0, 0] = 1e6
+    tracemalloc.start()
+    _, found = settled(cnn(), x, tmp_path, calibrator)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 * 2**20
+    assert found["x"].high <= 1e6
+
+
+def test_a_mask_keeps_its_range_and_the_others_have_histograms(tmp_path):
+    proto = nets.model(
+        [node("Add", ["x", "mask"], ["s"]), node("Relu", ["s"], ["y"])],
+        {"x": ["N", 4], "mask": ["N", 4]}, {"y": ["N", 4]},
+    )  # fmt: skip
+    onnx.save(proto, tmp_path / "source.onnx")
+    calibrate.prepare(tmp_path / "source.onnx", tmp_path / "prepared.onnx")
+    mask = np.where(draw(64, 4) > 0, 0, np.finfo("f4").min).astype("f4")
+    found = calibrate.ranges(
+        tmp_path / "prepared.onnx", "percentile", {"x": draw(64, 4, seed=1), "mask": mask},
+        OPS, tmp_path, lambda *_: None,
+    )  # fmt: skip
+    assert found["mask"] == (np.finfo("f4").min, 0)
+    assert 0 < found["x"].high < 10

@@ -8,14 +8,27 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.model import nets
-from tests.precision.converted import called, chain, cnn, draw, node, ops, settled, values
+from tests.precision.converted import (
+    called,
+    chain,
+    cnn,
+    draw,
+    exact,
+    node,
+    ops,
+    run,
+    settled,
+    values,
+)
 from tests.precision.test_quantize import gelu
 from trtlab.codec import from_json
 from trtlab.errors import ModelError, SpecError, UnsupportedError
 from trtlab.model.conversion import Calibration, ConversionReport, Range
 from trtlab.model.reading import CONVERSION_KEY
+from trtlab.precision import calibrate
 from trtlab.precision.converting import convert_file
 from trtlab.precision.graphs import chosen_nodes, open_graph
+from trtlab.precision.quantize import OPS
 from trtlab.precision.recipes import Options
 from trtlab.precision.request import Request
 
@@ -259,3 +272,65 @@ def test_weights_beyond_two_gib_are_refused_before_they_are_read(tmp_path):
     path = external(tmp_path, 32768, 16384)
     with pytest.raises(ModelError, match=r"2\.00 GiB of weights"):
         open_graph(path)
+
+
+def report_of(model):
+    (text,) = [p.value for p in model.metadata_props if p.key == CONVERSION_KEY]
+    return from_json(text, ConversionReport)
+
+
+def test_masks_and_what_they_touch_are_left_alone(tmp_path):
+    lowest = float(np.finfo("f4").min)
+    proto = nets.model(
+        [
+            node("MatMul", ["x", "v"], ["g"], name="before"),
+            node("Relu", ["g"], ["r"], name="relu"),
+            node("MatMul", ["r", "w"], ["h"], name="product"),
+            node("Add", ["h", "mask"], ["s"], name="masked"),
+            node("Softmax", ["s"], ["y"], name="softmax"),
+        ],
+        {"x": ["N", 8], "mask": ["N", 4]}, {"y": ["N", 4]},
+        {"v": draw(8, 8, seed=5), "w": draw(8, 4)},
+    )  # fmt: skip
+    onnx.save(proto, tmp_path / "source.onnx")
+    calibrate.prepare(tmp_path / "source.onnx", tmp_path / "prepared.onnx")
+    mask = np.where(draw(64, 4, seed=3) > 1, lowest, 0).astype("f4")
+    x = draw(64, 8, seed=1)
+    ranges = calibrate.ranges(
+        tmp_path / "prepared.onnx", "minmax", {"x": x, "mask": mask}, OPS, tmp_path, lambda *_: 0
+    )
+    target = tmp_path / "target.onnx"
+    request = Request(
+        source=str(tmp_path / "source.onnx"), target=str(target), name="net", parent="ab" * 32,
+        before="fp32", recipe="int8", options=Options(),
+        prepared=str(tmp_path / "prepared.onnx"), ranges=ranges,
+    )  # fmt: skip
+    convert_file(request, lambda *_: None)
+    made = onnx.load(target)
+    right = run(proto, x=x, mask=mask)[0]
+    assert np.abs(run(made, x=x, mask=mask)[0] - right).max() < 0.1
+    report = report_of(made)
+    assert any("mask" in kept.reason for kept in report.kept)
+    assert report.converted
+
+
+def test_scales_that_fp16_cannot_hold_stay_in_fp32(tmp_path):
+    proto = nets.model(
+        [node("MatMul", ["x", "w"], ["y"], name="product")],
+        {"x": ["N", 8]}, {"y": ["N", 4]}, {"w": draw(8, 4) * np.float32(1e-6)},
+    )  # fmt: skip
+    x = draw(64, 8, seed=1) * np.float32(1e4)
+    prepared, ranges = settled(proto, x, tmp_path)
+    target = tmp_path / "target.onnx"
+    request = Request(
+        source=str(tmp_path / "source.onnx"), target=str(target), name="net", parent="ab" * 32,
+        before="fp32", recipe="int8+fp16", options=Options(), prepared=str(prepared),
+        ranges=ranges,
+    )  # fmt: skip
+    convert_file(request, lambda *_: None)
+    made = onnx.load(target)
+    right = x @ (draw(8, 4) * np.float32(1e-6))
+    error = exact(made, x=x)[0] - right
+    assert np.sqrt((error**2).mean()) < 0.1 * np.sqrt((right**2).mean())
+    report = report_of(made)
+    assert any("scale" in k.reason for k in report.kept)

@@ -235,10 +235,17 @@ def test_onnx_runtime_refuses_bf16_convolutions(tmp_path):
         run(made, x=draw(1, 3, 8, 8))
 
 
-def test_types_that_do_not_go_together_are_refused(tmp_path):
+def test_an_input_that_is_an_output_is_refused(tmp_path):
     """An input that is an output as it is."""
     proto = nets.model(
         [node("Relu", ["x"], ["y"], name="r")], {"x": ["N", 4]}, {"x": ["N", 4], "y": ["N", 4]}
     )
-    with pytest.raises(UnsupportedError, match="types that do not go together"):
+    with pytest.raises(UnsupportedError, match="an input and an output at once"):
+        cast(proto, tmp_path)
+
+
+def test_nan_weights_are_refused(tmp_path):
+    proto = chain("Relu", "Add", weights={"k": np.array([1, np.nan, 2, 3], "f4")})
+    proto.graph.node[1].input.append("k")
+    with pytest.raises(ModelError, match="k holds NaN"):
         cast(proto, tmp_path)

@@ -242,3 +242,10 @@ def test_what_only_modelopt_makes_says_how_to_get_it(monkeypatch, tmp_path):
     (point,) = sweep("zoo:digits", precision="int8", tool="modelopt").points
     assert point.failure.kind == "unavailable"
     assert "make modelopt" in point.failure.hint
+
+
+def test_converted_models_are_swept_as_they_are():
+    model = trtlab.convert("zoo:digits", "int8")
+    result = sweep([model, "zoo:digits", model], quick=True)
+    assert [p.model.recipe for p in result.points] == ["int8", "fp32"]
+    assert all(p.measurement for p in result.points)

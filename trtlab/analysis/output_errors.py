@@ -64,12 +64,16 @@ def scale_of(reference: Values) -> float:
     return math.sqrt(np.mean(values * values)) if values.size else 0.0
 
 
+SIZE_SAMPLES = 32
+"""Samples that an output's size is taken from."""
+
+
 @dataclass(slots=True)
 class OutputErrors:
     """Takes an output batch by batch, and tells its errors at the end.
 
     The default tolerances and the floor of relative errors need the output's size: its root mean
-    square in the first batch.
+    square in the first ``SIZE_SAMPLES`` samples, however they come in batches.
 
     Args:
         rtol: Relative tolerance; ``atol`` None takes ``rtol`` times the output's size.
@@ -80,7 +84,8 @@ class OutputErrors:
     atol: float | None = None
     probabilities: bool = False
     _floor: float = 0.0
-    _batches: int = 0
+    _settled: bool = False
+    _waiting: list[tuple[Values, Values, int, bool]] = field(default_factory=list)
     _elements: int = 0
     _compared: int = 0
     _not_finite: int = 0
@@ -126,16 +131,25 @@ class OutputErrors:
         rows = samples if reference.shape[:1] == (samples,) else 1
         a = reference.reshape(rows, -1).astype(np.float64)
         b = found.reshape(rows, -1).astype(np.float64)
-        if not self._batches:
-            size = scale_of(a)
+        self._waiting.append((a, b, samples, is_classification(reference, samples)))
+        if self._settled or sum(n for _, _, n, _ in self._waiting) >= SIZE_SAMPLES:
+            self._take()
+
+    def _take(self) -> None:
+        """Add what has waited; what the output's size is must be known by now."""
+        if not self._settled:
+            first = [a.ravel() for a, _, _, _ in self._waiting]
+            size = scale_of(np.concatenate(first)) if first else 0.0
             self._floor = RELATIVE_FLOOR * size
             self.atol = self.rtol * size if self.atol is None else self.atol
-        self._batches += 1
+            self._settled = True
         with np.errstate(all="ignore"):  # infinite values are counted, not computed with
-            self._add_elements(a, b)
-            self._add_samples(a, b)
-            if is_classification(reference, samples):
-                self._add_classes(a, b)
+            for a, b, _, has_classes in self._waiting:
+                self._add_elements(a, b)
+                self._add_samples(a, b)
+                if has_classes:
+                    self._add_classes(a, b)
+        self._waiting.clear()
 
     def _add_elements(self, a: Values, b: Values) -> None:
         known = np.isfinite(a)
@@ -165,9 +179,12 @@ class OutputErrors:
         self._beyond_sum += lost + int((error > atol + self.rtol * size).sum())
 
     def _add_samples(self, a: Values, b: Values) -> None:
-        norms = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+        first, second = (a * a).sum(axis=1), (b * b).sum(axis=1)
+        norms = np.sqrt(first * second)
         told = np.isfinite(norms) & (norms > 0)
-        self._cosine_count += int(told.sum())
+        # Zeros on one side alone are as far off as can be; zeros on both have no direction.
+        lost = np.isfinite(norms) & ((first > 0) != (second > 0))
+        self._cosine_count += int(told.sum() + lost.sum())
         self._cosine_sum += float(((a * b).sum(axis=1)[told] / norms[told]).sum())
 
     def _add_classes(self, a: Values, b: Values) -> None:
@@ -194,6 +211,7 @@ class OutputErrors:
 
     def finished(self, name: str, tensor: str, stage: Stage) -> OutputError:
         """Return the errors over all batches."""
+        self._take()
         n = self._compared
         return OutputError(
             name=name,

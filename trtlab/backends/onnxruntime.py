@@ -82,7 +82,9 @@ _NOT_ON_CPU = {
         "Run on a GPU (provider cuda).",
     ),
     "bf16": Ability(
-        False, "ONNX Runtime's CPU has no BF16 convolution.", "Run with TensorRT on a GPU."
+        False,
+        "ONNX Runtime's CPU computes too little in BF16 (no convolution, for one).",
+        "Build it with TensorRT, and run that on a GPU.",
     ),
 }
 _NOT_ON_CUDA = {

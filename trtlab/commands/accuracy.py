@@ -62,6 +62,8 @@ def run_accuracy(options: argparse.Namespace) -> Answer:
             progress=progress,
         )
     text = f"{found!r}\nid  {record_id(found)[:12]}"
+    if found.suggested:
+        text += f"\nto keep them in FP32: trtlab convert … --keep {','.join(found.suggested)}"
     if found.nodes:
         text += f"\n\n{_nodes_text(found)}"
     data = {"schema_version": 1, "id": record_id(found)[:12], **_data(found)}

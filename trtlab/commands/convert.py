@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtlab.commands.answer import Answer, error_of, text_of, writable
 from trtlab.commands.options import list_of
-from trtlab.errors import SpecError, StoreError
+from trtlab.errors import SpecError
 from trtlab.model.conversion import CALIBRATORS
 from trtlab.terminal import progress_line
 
@@ -62,7 +61,7 @@ def convert_arguments(command: argparse.ArgumentParser) -> None:
         "automatic", "Find the fewest nodes to keep back for an allowed loss of top-1."
     )
     group.add_argument("--auto", action="store_true", help="search for nodes to keep")
-    group.add_argument("--max-drop", type=float, default=0.5, metavar="POINTS",
+    group.add_argument("--max-drop", type=float, metavar="POINTS",
                        help="allowed loss of top-1 in points; default 0.5")  # fmt: skip
     group.add_argument("--data", metavar="DATA", help="labelled data to judge by, as for accuracy")
     group.add_argument("--labels", metavar="FILE", help="its labels, as for accuracy")
@@ -88,6 +87,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
 
 def run_convert(options: argparse.Namespace) -> Answer:
     """Run ``trtlab convert``."""
+    from trtlab.store import write_file
     from trtlab.verbs.convert import convert
     from trtlab.verbs.convert_within import convert_within
     from trtlab.verbs.export import export
@@ -97,6 +97,12 @@ def run_convert(options: argparse.Namespace) -> Answer:
     target = writable(options.output, [options.model])
     table = writable(options.ranges, [options.model])
     search = None
+    searching = (options.max_drop, options.data, options.labels)
+    if not options.auto and any(value is not None for value in searching):
+        raise SpecError(
+            "--max-drop, --data and --labels belong to the search for nodes to keep.",
+            hint="Add --auto, or leave them out.",
+        )
     with progress_line() as progress:
         model = load(options.model, progress=progress)
         if options.dynamic_batch:
@@ -105,7 +111,7 @@ def run_convert(options: argparse.Namespace) -> Answer:
             search = convert_within(
                 model,
                 options.recipe,
-                max_drop=options.max_drop,
+                max_drop=0.5 if options.max_drop is None else options.max_drop,
                 data=options.data,
                 labels=options.labels,
                 progress=progress,
@@ -114,13 +120,16 @@ def run_convert(options: argparse.Namespace) -> Answer:
             made = search.model
         else:
             made = convert(model, options.recipe, progress=progress, **settings_of(options))
-    error = error_of(lambda: _copied(made, target)) if target else None
+    calibrated = made.conversion is not None and made.conversion.calibration is not None
+    if table is not None and not calibrated:
+        raise SpecError(
+            f"{options.recipe} needs no ranges, so there is no table to write.",
+            hint="Leave --ranges out.",
+        )
+    error = None
+    if target is not None:
+        error = error_of(lambda: write_file(target, Path(made.path).read_bytes(), "The model"))
     if table is not None:
-        if made.conversion is None or made.conversion.calibration is None:
-            raise SpecError(
-                f"{options.recipe} needs no ranges, so there is no table to write.",
-                hint="Leave --ranges out.",
-            )
         error = error_of(lambda: export(made, table)) or error
     report = made.conversion
     text = f"{made.name} is in {made.recipe} already" if report is None else f"{report!r}"
@@ -130,16 +139,6 @@ def run_convert(options: argparse.Namespace) -> Answer:
         text = f"{search!r}\n\n{text}"
     text += f"\n\nfile  {text_of(target or Path(made.path))}"
     return Answer(_data(made, search), text, 0, error)
-
-
-def _copied(model: Model, target: Path) -> None:
-    try:
-        shutil.copyfile(model.path, target)
-    except OSError as error:
-        raise StoreError(
-            f"The model was not written to {target}: {error.strerror}.",
-            hint="Choose another place; the store has the model.",
-        ) from error
 
 
 def _data(model: Model, search: Search | None) -> dict[str, Any]:

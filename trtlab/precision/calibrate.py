@@ -43,6 +43,9 @@ _RUN_BYTES = 64 * 2**20
 
 _LARGEST_BATCH = 32
 
+_LARGEST_BINNED = 1e30
+"""Beyond this the width of a histogram overflows; only masks get there."""
+
 _OPSET, _IR = 13, 7
 """From which QuantizeLinear has a scale for each channel."""
 
@@ -88,6 +91,29 @@ def ranges(
         ModelError: a tensor took no finite value.
         ExecutionError: the model did not run.
     """
+    batches = [
+        {name: np.ascontiguousarray(array[part]) for name, array in samples.items()}
+        for part in _slices(prepared, samples)
+    ]
+    with quiet():
+        spans = _spans(_collected(prepared, "minmax", ops, batches, scratch, progress))
+        if calibrator == "minmax":
+            return spans
+        made = _collected(prepared, calibrator, ops, batches, scratch, progress, spans)
+        # What has no histogram (zeros alone, a mask) keeps its smallest and largest value.
+        return spans | _checked(_settled(made, calibrator, progress))
+
+
+def _collected(
+    prepared: Path,
+    calibrator: str,
+    ops: Sequence[str],
+    batches: Sequence[dict[str, np.ndarray]],
+    scratch: Path,
+    progress: Progress,
+    spans: Mapping[str, Range] | None = None,
+) -> Any:
+    """Run the batches through one of the library's calibrators."""
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
 
@@ -103,27 +129,56 @@ def ranges(
         ),
         "mse": (CalibrationMethod.Entropy, {"num_bins": BINS}),
     }[calibrator]
-    batches = list(_slices(prepared, samples))
-    with quiet():
-        try:
-            made = create_calibrator(
-                prepared,
-                list(ops),
-                augmented_model_path=str(scratch / "calibrating.onnx"),
-                calibrate_method=method,
-                extra_options=options,
-            )
-            for index, batch in enumerate(batches):
-                progress("calibrate", index, len(batches))
-                feed = {n: np.ascontiguousarray(array[batch]) for n, array in samples.items()}
-                made.collect_data(_Once(feed))
-        except Exception as error:  # ONNX Runtime's errors have no base of their own
-            raise ExecutionError(
-                f"The model did not run on the calibration data: {str(error)[:300]}",
-                hint="Run it with trtlab bench; the data must fit its inputs.",
-            ) from error
-        progress("calibrate", len(batches), len(batches))
-        return _checked(_settled(made, calibrator, progress))
+    try:
+        made = create_calibrator(
+            prepared,
+            list(ops),
+            augmented_model_path=str(scratch / "calibrating.onnx"),
+            calibrate_method=method,
+            extra_options=options,
+        )
+        if spans is not None:
+            _preset(made, spans)
+        for index, feed in enumerate(batches):
+            progress("calibrate", index, len(batches))
+            made.collect_data(_Once(feed))
+    except Exception as error:  # ONNX Runtime's errors have no base of their own
+        raise ExecutionError(
+            f"The model did not run on the calibration data: {str(error)[:300]}",
+            hint="Run it with trtlab bench; the data must fit its inputs.",
+        ) from error
+    progress("calibrate", len(batches), len(batches))
+    return made
+
+
+def _preset(made: Any, spans: Mapping[str, Range]) -> None:
+    """Give each histogram its width before any value comes.
+
+    The library adds bins of the first batch's width when a later one reaches further: gigabytes
+    for an outlier, and hours for entropy, whose time grows with their square.
+    """
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    collector = HistogramCollector(
+        made.method, made.symmetric, made.num_bins, made.num_quantized_bins,
+        made.percentile, made.scenario,
+    )  # fmt: skip
+    for name, (low, high) in spans.items():
+        peak = np.float32(max(abs(low), abs(high)))
+        if not 0 < peak < _LARGEST_BINNED:
+            made.tensors_to_calibrate.discard(name)
+            continue
+        start = np.float32(0) if made.symmetric else -peak
+        edges = np.linspace(start, peak, BINS + 1, dtype=np.float32)
+        counts = np.zeros(BINS, np.int64)
+        known = (counts, edges, np.float32(low), np.float32(high), np.array(peak))
+        collector.histogram_dict[name] = known[: 4 if made.symmetric else 5]
+    made.collector = collector
+
+
+def _spans(made: Any) -> dict[str, Range]:
+    data = made.compute_data()
+    return _checked({name: _range(*data[name].range_value) for name in data})
 
 
 class _Once:
@@ -159,7 +214,7 @@ def _batch(model: onnx.ModelProto) -> int:
 
 
 def _settled(made: Any, calibrator: str, progress: Progress) -> dict[str, Range]:
-    if calibrator in ("minmax", "percentile"):
+    if calibrator == "percentile":
         data = made.compute_data()
         return {name: _range(*data[name].range_value) for name in data}
     histograms = made.collector.histogram_dict
@@ -167,7 +222,7 @@ def _settled(made: Any, calibrator: str, progress: Progress) -> dict[str, Range]
     if calibrator == "entropy":
 
         def choose(histogram: Any) -> tuple[Any, Any]:
-            low, high = made.collector.get_entropy_threshold(_coarse(histogram), QUANTISED_BINS)
+            low, high = made.collector.get_entropy_threshold(histogram, QUANTISED_BINS)
             return low, high
 
     found = {}
@@ -179,23 +234,6 @@ def _settled(made: Any, calibrator: str, progress: Progress) -> dict[str, Range]
 
 def _range(low: Any, high: Any) -> Range:
     return Range(float(np.min(low)), float(np.max(high)))
-
-
-def _coarse(histogram: Any) -> Any:
-    """Merge bins to ``BINS`` again.
-
-    The library adds bins of the first batch's width when a later one reaches further, and takes
-    the square of their number in time: hours for an outlier a thousand times as large.
-    """
-    counts, edges, *rest = histogram
-    half = len(counts) // 2
-    factor = -(-half // (BINS // 2))
-    if factor == 1:
-        return histogram
-    missing = -half % factor
-    merged = np.pad(counts, missing).reshape(-1, factor).sum(axis=1)
-    largest = float(edges[-1]) * (half + missing) / half
-    return (merged, np.linspace(-largest, largest, len(merged) + 1), *rest)
 
 
 def _least_error(histogram: Any) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto
 
@@ -27,6 +28,12 @@ from trtlab.worker import Progress
 
 _TYPED_SCALES = 19, 9
 """Opset and IR version from which scales may be FP16 or BF16."""
+
+_MASK = 1e30
+"""Values from which on a tensor is taken for a mask: exporters write the lowest FP32 number."""
+
+_LEAST_NORMAL = 2.0**-14
+"""FP16's smallest number with all its bits."""
 
 _FEWEST_SAMPLES = 32
 """Below this the doubt is raised: a few images' ranges cut those that come later."""
@@ -60,7 +67,7 @@ def convert_file(request: Request, progress: Progress) -> None:
         casts=made.casts,
         quantizers=made.quantizers,
         weights=before[1],
-        weights_converted=made.weights_converted,
+        weights_converted=min(made.weights_converted, before[1]),
         clipped=made.clipped,
         flushed=made.flushed,
         bytes_before=before[0],
@@ -113,7 +120,8 @@ class _Made:
         prepared = onnx.load(request.prepared or "")
         nodes = list(prepared.graph.node)
         constant = dict.fromkeys(beside_constants(prepared), "one side of it is a constant")
-        left = constant | _renamed(self.parent_nodes, nodes, asked)
+        masks = _beyond(nodes, request.ranges, _MASK, "no numbers but a mask")
+        left = constant | masks | _renamed(self.parent_nodes, nodes, asked)
         done = quantize(
             prepared,
             str(recipe.quantised),
@@ -151,7 +159,11 @@ class _Made:
         self.tools = (_own(),)
         self.converted = list(done.nodes)
         self.weights_converted, self.flushed = done.converted, done.flushed
-        self._keep(nodes, {**dict.fromkeys(done.too_small, "its blocks do not fit"), **asked})
+        stored = {t.name for t in graphs.float_weights(self.model)}
+        others = [n for n in nodes if n.name not in done.nodes and stored.intersection(n.input)]
+        reasons = dict.fromkeys((n.name for n in others), "its weights are none of a product")
+        reasons |= dict.fromkeys(done.too_small, "its blocks do not fit")
+        self._keep(nodes, reasons | dict(asked))
         if kind == "int4-weights":
             share = done.converted / max(1, every)
             self.doubts.append(
@@ -169,7 +181,8 @@ class _Made:
         floating = [n for n in nodes if any(types.get(o) == TensorProto.FLOAT for o in n.output)]
         reasons = {n.name: FRAGILE[n.op_type] for n in nodes if n.op_type in FRAGILE}
         if recipe.floats == "fp16":
-            reasons |= _beyond(nodes, request.ranges)
+            reasons |= _beyond(nodes, request.ranges, LARGEST["fp16"], "beyond FP16")
+            reasons |= _small_scales(self.model)
         reasons |= _renamed(self.parent_nodes, nodes, asked)
         done = to_floats(
             self.model, recipe.floats, set(reasons), keep_io=options.keep_io, clip=options.clip
@@ -244,15 +257,28 @@ def _why_not(node: NodeProto) -> str:
     return "nothing around it is quantised"
 
 
-def _beyond(nodes: Sequence[NodeProto], ranges: Mapping[str, Range]) -> dict[str, str]:
-    """Return the nodes whose tensors leave FP16's range on the calibration data."""
-    largest = LARGEST["fp16"]
+def _small_scales(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the quantisers whose scales FP16 would hold with fewer bits, or as 0."""
+    stored = {t.name: t for t in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[1] in stored:
+            least = float(np.abs(graphs.array_of(stored[node.input[1]])).min())
+            if least < _LEAST_NORMAL:
+                found[node.name] = f"its scale {least:.3g} is below FP16's normal numbers"
+    return found
+
+
+def _beyond(
+    nodes: Sequence[NodeProto], ranges: Mapping[str, Range], largest: float, why: str
+) -> dict[str, str]:
+    """Return the nodes with tensors that took larger values on the calibration data."""
     peaks = {name: max(abs(r.low), abs(r.high)) for name, r in ranges.items()}
     found = {}
     for node in nodes:
         peak = max((peaks.get(t, 0.0) for t in (*node.input, *node.output)), default=0.0)
         if peak > largest:
-            found[node.name] = f"values up to {peak:.3g} on the data, beyond FP16"
+            found[node.name] = f"values up to {peak:.3g} on the data, {why}"
     return found
 
 

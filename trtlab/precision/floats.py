@@ -26,6 +26,7 @@ from trtlab.model.graphs import skeleton_of
 from trtlab.precision.graphs import (
     array_of,
     inferred_types,
+    part_weights,
     replace_nodes,
     sort_nodes,
     tensor_of,
@@ -77,14 +78,14 @@ def to_floats(
         clip: Whether weights beyond the range are cut to it.
 
     Raises:
-        ModelError: a weight is beyond the range, and ``clip`` is off.
+        ModelError: a weight is NaN, or beyond the range while ``clip`` is off.
         UnsupportedError: an operator's types do not fit any more.
     """
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
     before = len(model.graph.node)
     own = tuple(n.name for n in model.graph.node if n.op_type in DEFAULT_OP_BLOCK_LIST)
-    _part_weights(model.graph, {*left, *own})
+    part_weights(model.graph, {*left, *own})
     # Some graphs fail this check as they come, by operators of other domains.
     sound = not _fault_of_types(model)
     weights = {t.name: array_of(t) for t in model.graph.initializer if _is_float(t)}
@@ -111,23 +112,6 @@ def to_floats(
     if floats != "fp16":
         _retype(model, _TYPES[floats])
     return Cast(len(model.graph.node) - before, *done, own)
-
-
-def _part_weights(graph: onnx.GraphProto, kept: Collection[str]) -> None:
-    """Give kept nodes a copy of the weights that others read too: the converter rounds those."""
-    others = {t for n in graph.node if n.name not in kept for t in n.input}
-    shared = {t.name: t for t in graph.initializer if _is_float(t) and t.name in others}
-    copies: set[str] = set()
-    for node in graph.node:
-        if node.name not in kept:
-            continue
-        for index, name in enumerate(node.input):
-            if name in shared:
-                node.input[index] = f"{name}_kept"
-                copies.add(name)
-    for name in sorted(copies):
-        graph.initializer.add().CopyFrom(shared[name])
-        graph.initializer[-1].name = f"{name}_kept"
 
 
 def _is_float(tensor: TensorProto) -> bool:
@@ -169,11 +153,12 @@ def _fill(
                 raise _overflow(tensor.name, values, floats)
             if count:
                 values = np.where(beyond, np.copysign(largest, values), values)
+            if np.isnan(values).any():
+                raise ModelError(
+                    f"Weight {tensor.name} holds NaN.", hint="Export or train the model again."
+                )
             cast: np.ndarray = values.astype(dtype)
-            if tensor.name in scales:  # a scale of 0 would divide by it
-                cast = np.where(cast == 0, _facts(dtype).smallest_subnormal, cast)
-            else:
-                converted += values.size
+            converted += 0 if tensor.name in scales else values.size
             clipped += count
             flushed += int(((cast == 0) & (values != 0)).sum())
             finite = values[np.isfinite(values)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_RANGE = "exponentials: e to the 11.1 is beyond FP16"
+_RANGE = "exponentials: they need more range or bits than 16"
 _SUM = "a sum over many elements: needs FP32 to hold it"
-_NORM = "a normalisation: its variance is a sum of squares, beyond FP16 from 256 on"
-_POWER = "powers leave FP16's range early: 256 squared does"
+_NORM = "a normalisation: its variance is a sum of squares"
+_POWER = "powers: they leave narrow ranges early, and lose bits"
 
 FRAGILE: Mapping[str, str] = MappingProxyType(
     {

@@ -104,6 +104,13 @@ def _part_from_ends(model: onnx.ModelProto) -> None:
         graph.ClearField("input")
         graph.input.extend(inputs)
         model.ir_version = max(model.ir_version, _FREE_INITIALISERS)
+    passed = {v.name for v in inputs}.intersection(v.name for v in graph.output)
+    if passed:
+        raise UnsupportedError(
+            f"Tensor {min(passed)} is an input and an output at once, which cannot change its "
+            "type on the way.",
+            hint="Export the model without the output that only passes an input on.",
+        )
     for name in (v.name for v in graph.output if v.name in stored):
         copy = f"{name}_stored"
         stored[name].name = copy
@@ -123,6 +130,23 @@ def _float_constant(node: NodeProto) -> TensorProto | None:
         if attribute.name == "value_floats":
             return numpy_helper.from_array(np.array(attribute.floats, np.float32))
     return None
+
+
+def part_weights(graph: onnx.GraphProto, kept: Collection[str]) -> None:
+    """Give kept nodes a copy of the weights that others read too: those get narrow."""
+    others = {t for n in graph.node if n.name not in kept for t in n.input}
+    shared = {t.name: t for t in graph.initializer if t.data_type in _FLOATS and t.name in others}
+    copies: set[str] = set()
+    for node in graph.node:
+        if node.name not in kept:
+            continue
+        for index, name in enumerate(node.input):
+            if name in shared:
+                node.input[index] = f"{name}_kept"
+                copies.add(name)
+    for name in sorted(copies):
+        graph.initializer.add().CopyFrom(shared[name])
+        graph.initializer[-1].name = f"{name}_kept"
 
 
 def replace_nodes(graph: onnx.GraphProto, nodes: Iterable[NodeProto]) -> None:
@@ -206,7 +230,8 @@ def chosen_nodes(
         if not found:
             raise SpecError(
                 f"No node is called {pattern!r}.",
-                hint="trtlab inspect MODEL --json lists the nodes; * and ? stand for letters.",
+                hint="trtlab inspect MODEL --json lists the nodes. *, ? and [ ] are patterns; a "
+                "name as it stands is taken first.",
             )
         chosen |= dict.fromkeys(found, "asked for")
     for op in keep_ops:

@@ -20,7 +20,14 @@ from onnx import NodeProto, TensorProto
 from trtlab.errors import SpecError, UnsupportedError
 from trtlab.model.conversion import Range
 from trtlab.precision.calibrate import quiet
-from trtlab.precision.graphs import array_of, replace_nodes, sort_nodes, tensor_of, with_opset
+from trtlab.precision.graphs import (
+    array_of,
+    part_weights,
+    replace_nodes,
+    sort_nodes,
+    tensor_of,
+    with_opset,
+)
 from trtlab.precision.recipes import Options
 
 OPS = (
@@ -76,7 +83,9 @@ def quantize(
 
     if kind == "fp8":
         source = with_opset(source, _FP8_OPSET, _FP8_IR)
+    part_weights(source.graph, left)
     weights = {t.name: array_of(t) for t in source.graph.initializer if _is_float(t)}
+    betas = _betas(source.graph)
     data = {name: tuple(np.array(v, np.float32) for v in span) for name, span in ranges.items()}
     activations = QuantType.QUInt8 if options.activations == "uint8" else QuantType.QInt8
     with quiet():
@@ -112,11 +121,28 @@ def quantize(
             "Nothing in the model can be quantised, or all of it is kept.",
             hint="Convert it to fp16, or keep fewer nodes.",
         )
+    _give_back(model.graph, betas)
     _free(model.graph, left)
     if kind == "fp8":
         _to_fp8(model, weights)
     sort_nodes(model.graph)
     return Quantised(model, _pairs(model), *_losses(model, weights, kind))
+
+
+def _betas(graph: onnx.GraphProto) -> dict[str, float]:
+    pairs = [(n, a) for n in graph.node if n.op_type == "Gemm" for a in n.attribute]
+    return {node.name: a.f for node, a in pairs if a.name == "beta"}
+
+
+def _give_back(graph: onnx.GraphProto, betas: Mapping[str, float]) -> None:
+    """Set the factor of each Gemm's bias again.
+
+    The library sets it to 1 for quantised biases, which these are not.
+    """
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.name in betas and attribute.name == "beta":
+                attribute.f = betas[node.name]
 
 
 def beside_constants(model: onnx.ModelProto) -> set[str]:
@@ -203,11 +229,13 @@ def _losses(
     stored = {t.name: t for t in model.graph.initializer}
     largest = _E4M3_LARGEST if kind == "fp8" else 127.5  # half a level is rounding
     converted = clipped = flushed = 0
+    seen: set[str] = set()
     for node in _quantisers(model):
         name = node.input[0]
         values = weights.get(name.removesuffix(_SUFFIX)) if name in stored else None
-        if values is None:
+        if values is None or name in seen:
             continue
+        seen.add(name)
         levels = array_of(stored[name]).astype(np.float32)
         scaled = values / _along(array_of(stored[node.input[1]]), values, node)
         converted += values.size

@@ -92,6 +92,10 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse what no recipe knows."""
+        for name in ("keep_io", "per_channel", "symmetric", "clip"):
+            value = getattr(self, name)
+            if not isinstance(value, bool) and not (name == "symmetric" and value is None):
+                raise SpecError(f"{name} cannot be {value!r}.", hint="Give True or False.")
         if self.calibrator not in CALIBRATORS:
             raise SpecError(
                 f"There is no calibrator {self.calibrator!r}.",

@@ -29,7 +29,7 @@ from trtlab.verbs.data import data_for
 from trtlab.verbs.load import check_is_onnx, check_unchanged, load, read_made
 from trtlab.worker import Progress, silent
 
-PASSES_VERSION = 2
+PASSES_VERSION = 3
 """Raised whenever a pass changes, so that what an older one made is not taken for its result."""
 
 _LARGEST_TABLE = 64 * 2**20

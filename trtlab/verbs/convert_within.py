@@ -70,7 +70,7 @@ class Search(Shown):
         return [
             ("kept back", f"{len(self.best.kept)}: {kept}" if self.best.kept else "no node"),
             (self.measure, _text(self.best)),
-            ("allowed", f"{text_from_number(self.max_drop)} points"),
+            ("allowed", f"{text_from_number(self.max_drop)} points, judged by the estimate"),
             ("judged on", f"{self.data}, emulated; the choice was made on these samples"),
             *(
                 (f"trial {n}", f"{len(t.kept)} kept: {_text(t)}{'' if t.within else ', too much'}")

@@ -21,7 +21,8 @@ RANDOM_SAMPLES = 32
 
 _HINT = (
     "Give a trtlab.Dataset, an array, a mapping from input names to arrays, a folder of .npy or "
-    '.npz files, or "random" to try a build with invented numbers.'
+    '.npz files, or "random" to try a build with invented numbers. On the command line: '
+    "--calibration for ranges, --data for accuracy."
 )
 
 

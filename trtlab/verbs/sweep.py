@@ -175,6 +175,8 @@ def sweep(
                 )  # fmt: skip
     except JobCancelled:
         return SweepResult((), stopped=True)
+    if labels is not None and data is None:
+        raise SpecError("Labels were given without data.", hint="Give both: data and labels.")
     if not jobs or not runs:
         raise SpecError("The sweep has no point.", hint="Give at least one value for each axis.")
     made_points = (
@@ -295,7 +297,8 @@ def _several(values: Any) -> list[Any]:
     """Return the values without repeats; one value stands for a list of one."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         return [values]
-    return list(dict.fromkeys(values))
+    # By comparing: a model cannot be hashed.
+    return [v for n, v in enumerate(values) if v not in values[:n]]
 
 
 def _one_by_one(
