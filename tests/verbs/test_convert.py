@@ -55,13 +55,14 @@ def files():
 
 def test_the_same_request_is_answered_from_the_store(source, jobs):
     first = convert(source, "int8", calibration=X)
-    assert jobs.count("_convert_job") == 1
+    assert jobs.count("_calibrate_job") == 1
+    assert "_convert_job" not in jobs  # one worker does both
     jobs.clear()
     assert convert(source, "int8", calibration=X.copy()) == first
     assert not [job for job in jobs if job != "_read_job"]
     assert convert(source, "int8", calibration=X, keep="gemm").hash != first.hash
     assert jobs.count("_convert_job") == 1
-    assert "_ranges_job" not in jobs  # keeping a node changes no range
+    assert "_calibrate_job" not in jobs  # keeping a node changes no range
 
 
 def test_a_copy_keeps_recipe_parent_and_report(source, tmp_path):
@@ -174,7 +175,7 @@ def test_ranges_are_written_and_used_again(source, tmp_path, jobs):
     table = trtlab.export(made, tmp_path / "ranges.json")
     jobs.clear()
     again = convert(source, "fp8", calibration=table)
-    assert "_ranges_job" not in jobs
+    assert "_calibrate_job" not in jobs
     assert again.conversion.ranges == made.conversion.ranges
     assert again.conversion.calibration == made.conversion.calibration
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ _LARGEST_FLOAT = 3.4028234e38
 _MADE = "made.onnx"
 
 
-@dataclass(frozen=True, slots=True)
-class _RangesSpec:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CalibrateSpec:
     """``source``: the model, where it is still to be prepared; else None."""
 
     source: str | None
@@ -47,6 +47,7 @@ class _RangesSpec:
     samples: SampleFiles
     every_op: bool
     scratch: str
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +135,19 @@ def convert(
         return _by_modelopt(
             opened, wanted, options, calibration, samples, seed, store, progress, cancel
         )
-    table = None
-    if wanted.needs_data or (calibration is not None and wanted.floats == "fp16"):
-        table = calibrated(
-            opened, calibration, options.calibrator, samples=samples, seed=seed,
-            every_op=not wanted.needs_data, store=store, progress=progress, cancel=cancel,
+    calibrating = wanted.needs_data or (calibration is not None and wanted.floats == "fp16")
+    table, data = None, None
+    if calibrating:
+        table, data = _known(opened, calibration, options, wanted, samples, seed, store)
+
+    about = None if data is None else _about(data, options.calibrator)
+    about = table.calibration if table else about
+
+    def key(table: CalibrationTable | None) -> str:
+        return key_of(
+            "convert", PASSES_VERSION, opened.hash, opened.recipe, wanted.name, options,
+            table and (table.calibration, sorted(table.ranges.items())), _versions(),
         )  # fmt: skip
-    key = key_of(
-        "convert", PASSES_VERSION, opened.hash, opened.recipe, wanted.name, options,
-        table and (table.calibration, sorted(table.ranges.items())), _versions(),
-    )  # fmt: skip
 
     def request(folder: Path) -> Request:
         return Request(
@@ -154,13 +158,58 @@ def convert(
             before=opened.recipe,
             recipe=wanted.name,
             options=options,
-            prepared=None if not wanted.needs_data else str(_prepared(opened, store, cancel)),
             ranges=table.ranges if table else {},
-            calibration=table.calibration if table else None,
+            calibration=about,
         )
 
-    target = _written(opened, key, _convert_job, request, store, progress, cancel)
+    if data is not None:
+        target = _calibrated(opened, wanted, data, options, request, key, store, progress, cancel)
+    else:
+
+        def ready(folder: Path) -> Request:
+            if not wanted.needs_data:
+                return request(folder)
+            return replace(request(folder), prepared=str(_prepared(opened, store, cancel)))
+
+        target = _written(opened, key(table), _convert_job, ready, store, progress, cancel)
     return read_made(target, _name(opened, options), store, progress, cancel)
+
+
+def _calibrated(
+    model: Model,
+    wanted: Recipe,
+    data: Dataset,
+    options: Options,
+    request: Callable[[Path], Request],
+    key: Callable[[CalibrationTable], str],
+    store: Store,
+    progress: Progress,
+    cancel: threading.Event | None,
+) -> Path:
+    """Settle ranges and convert in one worker: starting one takes a second."""
+    prepared = _prepared_path(model, store)
+    with store.scratch() as folder:
+        made = None if prepared.is_file() else folder / "prepared.onnx"
+        spec = _CalibrateSpec(
+            source=None if made is None else model.path,
+            prepared=str(made or prepared),
+            calibrator=options.calibrator,
+            samples=write_samples(data, folder),
+            every_op=not wanted.needs_data,
+            scratch=str(folder),
+            request=request(folder),
+        )
+        ranges = worker.run(_calibrate_job, spec, progress=progress, cancel=cancel).result
+        check_unchanged(model)
+        if made is not None:
+            store.put_model_file(prepared.name, made)
+        about = _about(data, options.calibrator)
+        table = CalibrationTable(parent=model.hash, calibration=about, ranges=ranges)
+        known = _table_path(model, data, options, wanted, store)
+        store.put_model_file(known.name, to_json(table))
+        target = store.model_path(f"converted-{key(table)}.onnx")
+        store.put_model_file(target.name, folder / _MADE)
+    return target
 
 
 def _written(
@@ -232,73 +281,39 @@ def _about(data: Dataset, calibrator: str) -> Calibration:
     )
 
 
-def calibrated(
+def _known(
     model: Model,
     given: Any,
-    calibrator: str,
-    *,
-    samples: int | None = None,
-    seed: int = 0,
-    every_op: bool = False,
+    options: Options,
+    wanted: Recipe,
+    samples: int | None,
+    seed: int,
     store: Store,
-    progress: Progress = silent,
-    cancel: threading.Event | None = None,
-) -> CalibrationTable:
-    """Return ranges for a model's tensors, from the store where the same were settled before.
-
-    ``model`` is in FP32, ``given`` is ``calibration`` of ``convert``; with ``every_op`` all
-    tensors are looked at, not only those that are quantised.
+) -> tuple[CalibrationTable | None, Dataset | None]:
+    """Return ranges that are known, given or from the store; else the data to take them from.
 
     Raises:
         SpecError: the data does not fit, or the table is of another model.
     """
     if isinstance(given, CalibrationTable):
-        return _fitting(given, model)
+        return _fitting(given, model), None
     if is_table(given):
-        return _fitting(_table(Path(given)), model)
+        return _fitting(_table(Path(given)), model), None
     data = data_for(model, given, samples=samples, seed=seed)
-    key = key_of(
-        "ranges", PASSES_VERSION, model.hash, data.hash, calibrator, every_op, _versions()
-    )
-    known = store.model_path(f"ranges-{key}.json")
+    known = _table_path(model, data, options, wanted, store)
     if known.is_file():
-        return from_json(known.read_bytes(), CalibrationTable)
-    ranges = _ranges(model, data, calibrator, every_op, store, progress, cancel)
-    about = _about(data, calibrator)
-    table = CalibrationTable(parent=model.hash, calibration=about, ranges=ranges)
-    store.put_model_file(known.name, to_json(table))
-    return table
+        return from_json(known.read_bytes(), CalibrationTable), None
+    return None, data
 
 
-def _ranges(
-    model: Model,
-    data: Dataset,
-    calibrator: str,
-    every_op: bool,
-    store: Store,
-    progress: Progress,
-    cancel: threading.Event | None,
-) -> Mapping[str, Range]:
-    prepared = _prepared_path(model, store)
-    with store.scratch() as folder:
-        files = write_samples(data, folder)
-        # Prepared in the same worker: starting one takes a second.
-        made = None if prepared.is_file() else folder / _MADE
-        spec = _RangesSpec(
-            None if made is None else model.path,
-            str(made or prepared),
-            calibrator,
-            files,
-            every_op,
-            str(folder),
-        )
-        found: dict[str, Range] = worker.run(
-            _ranges_job, spec, progress=progress, cancel=cancel
-        ).result
-        check_unchanged(model)
-        if made is not None:
-            store.put_model_file(prepared.name, made)
-    return found
+def _table_path(
+    model: Model, data: Dataset, options: Options, wanted: Recipe, store: Store
+) -> Path:
+    every_op = not wanted.needs_data
+    key = key_of(
+        "ranges", PASSES_VERSION, model.hash, data.hash, options.calibrator, every_op, _versions()
+    )
+    return store.model_path(f"ranges-{key}.json")
 
 
 def _prepared_path(model: Model, store: Store) -> Path:
@@ -406,16 +421,23 @@ def _prepare_job(spec: _PrepareSpec, progress: Progress) -> None:
     prepare(Path(spec.source), Path(spec.target))
 
 
-def _ranges_job(spec: _RangesSpec, progress: Progress) -> dict[str, Range]:
+def _calibrate_job(spec: _CalibrateSpec, progress: Progress) -> dict[str, Range]:
     from trtlab.precision.calibrate import prepare, ranges
+    from trtlab.precision.converting import convert_file
     from trtlab.precision.quantize import OPS
 
+    prepared = Path(spec.prepared)
     if spec.source is not None:
         progress("fold BatchNorm", 0, 1)
-        prepare(Path(spec.source), Path(spec.prepared))
+        prepare(Path(spec.source), prepared)
     arrays = read_samples(spec.samples)
     ops = () if spec.every_op else OPS
-    return ranges(Path(spec.prepared), spec.calibrator, arrays, ops, Path(spec.scratch), progress)
+    found = ranges(prepared, spec.calibrator, arrays, ops, Path(spec.scratch), progress)
+    request = replace(spec.request, ranges=found)
+    if not spec.every_op:
+        request = replace(request, prepared=spec.prepared)
+    convert_file(request, progress)
+    return found
 
 
 def _convert_job(request: Request, progress: Progress) -> None:
