@@ -61,9 +61,9 @@ def test_environment_yml_agrees_with_the_extras():
     assert set(asked.split()) <= listed
     extras = PROJECT["optional-dependencies"]
     needed = [*PROJECT["dependencies"], *extras["lab"], *extras["cpu"], *extras["rtx"]]
-    versions = dict(re.findall(r"^ +- ([a-z0-9-]+) ?(>=[0-9.]+)", text, re.MULTILINE))
+    versions = dict(re.findall(r"^ +- ([a-z0-9_-]+) ?(>=[0-9.]+)", text, re.MULTILINE))
     for requirement in needed:
-        name, least = re.fullmatch(r"([a-z0-9-]+)(>=[0-9.]+)", requirement).groups()
+        name, least = re.fullmatch(r"([a-z0-9_-]+)(>=[0-9.]+)", requirement).groups()
         assert versions.get(name) == least, f"{name}: {versions.get(name)} is not {least}"
 
 

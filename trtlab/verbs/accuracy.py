@@ -8,10 +8,9 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trtlab import worker
-from trtlab.analysis.node_errors import SAMPLES_A_NODE
 from trtlab.dataset.arrays import as_array, as_labels, check_arrays, content_hash
 from trtlab.dataset.files import SampleFiles, write_samples
 from trtlab.dataset.fitting import fixed_batch
@@ -20,7 +19,6 @@ from trtlab.dataset.samples import Dataset
 from trtlab.environment import capture
 from trtlab.errors import ModelError, SpecError, UnsupportedError
 from trtlab.model.types import Model
-from trtlab.precision.comparing import Comparison, Found, compare
 from trtlab.record import Accuracy, DataRef, ModelRef, Plan
 from trtlab.spec import BuildConfig, Caveat
 from trtlab.spec.checks import one_of, whole
@@ -29,6 +27,9 @@ from trtlab.verbs.build import build_with, conditions, distributions, kept, usab
 from trtlab.verbs.data import labelled_data_for
 from trtlab.verbs.load import check_is_onnx, check_unchanged, graph_of, load
 from trtlab.worker import Progress, silent
+
+if TYPE_CHECKING:
+    from trtlab.precision.comparing import Found
 
 Arithmetic = Literal["as run", "emulated"]
 
@@ -141,6 +142,9 @@ def accuracy(
             reference_model=ModelRef.of(given.model) if given.model else None,
             data=replace(known.data, words=samples_used.words),
         )
+    # They bring NumPy and onnx, which importing this module must not.
+    from trtlab.precision.comparing import Comparison, compare
+
     environment = capture(distributions("onnxruntime"))
     with store.scratch() as folder:
         task = Comparison(
@@ -445,6 +449,8 @@ def _doubts(
 ) -> list[Caveat]:
     found = []
     nodes = len(result.nodes or ())
+    from trtlab.analysis.node_errors import SAMPLES_A_NODE
+
     if len(data) < SAMPLES_A_NODE * nodes:
         found.append(
             Caveat(
