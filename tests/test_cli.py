@@ -385,10 +385,13 @@ def test_a_file_that_cannot_be_written_after_all_loses_no_answer(tmp_path, monke
     monkeypatch.setattr("trtlab.views.pages.report.report", full)
     monkeypatch.setattr("trtlab.commands.machine.DEMO_MODELS", ("zoo:digits",))
     monkeypatch.setattr("trtlab.commands.machine.DEMO_BATCHES", (1,))
-    for arguments in (["bench", "zoo:digits", "--quick"], ["sweep", "zoo:digits"], ["demo"]):
-        assert main([*arguments, "-o", str(tmp_path / "answer")]) == 1
+    commands = {"bench": ["zoo:digits", "--quick"], "sweep": ["zoo:digits"], "demo": []}
+    # A table of one model has no column for its name.
+    shown = {"bench": "zoo:digits", "sweep": "onnxruntime", "demo": "onnxruntime"}
+    for command, arguments in commands.items():
+        assert main([command, *arguments, "-o", str(tmp_path / "answer")]) == 1
         out, err = capsys.readouterr()
-        assert "onnxruntime" in out.lower() or "zoo:digits" in out
+        assert shown[command] in out
         assert str(tmp_path) not in out
         assert "The disk is full.\n  → Free some." in err
 
