@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trtlab.app import panels as panels
     from trtlab.app.netron import netron as netron
     from trtlab.app.workbench import Workbench as Workbench
     from trtlab.dataset.samples import Dataset as Dataset
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from trtlab.verbs.load import with_dynamic_batch as with_dynamic_batch
     from trtlab.verbs.profile import profile as profile
     from trtlab.verbs.read import read as read
+    from trtlab.verbs.run import run as run
     from trtlab.verbs.sweep import sweep as sweep
     from trtlab.verbs.workspace import workspace as workspace
     from trtlab.views.figures import figure as figure
@@ -54,9 +56,11 @@ _PUBLIC = {
     "inspect": "trtlab.verbs.inspect",
     "load": "trtlab.verbs.load",
     "netron": "trtlab.app.netron",
+    "panels": "trtlab.app.panels",
     "profile": "trtlab.verbs.profile",
     "read": "trtlab.verbs.read",
     "report": "trtlab.views.pages.report",
+    "run": "trtlab.verbs.run",
     "sweep": "trtlab.verbs.sweep",
     "with_dynamic_batch": "trtlab.verbs.load",
     "workspace": "trtlab.verbs.workspace",
@@ -68,9 +72,21 @@ __all__ = list(_PUBLIC)
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'trtlab' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    module = importlib.import_module(_PUBLIC[name])
+    value = (
+        module
+        if module.__name__.endswith(f".app.{name}") and name == "panels"
+        else getattr(module, name)
+    )
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Add ``%trtlab_bench`` and ``%%trtlab_profile``: what ``%load_ext trtlab`` calls."""
+    from trtlab.magics import Magics
+
+    Magics(ipython).register()
 
 
 def __dir__() -> list[str]:

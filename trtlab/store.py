@@ -37,22 +37,26 @@ from trtlab.record import (
     LayerProfile,
     Measurement,
     Plan,
+    RunLine,
     WorkspaceCurve,
 )
 from trtlab.units import bytes_from_text
 
-Record = Plan | Measurement | LayerProfile | WorkspaceCurve | Accuracy
-T = TypeVar("T", Plan, Measurement, LayerProfile, WorkspaceCurve, Accuracy)
+Result = Plan | Measurement | LayerProfile | WorkspaceCurve | Accuracy
+"""What a job makes; it can carry caveats."""
+Record = Result | RunLine
+T = TypeVar("T", Plan, Measurement, LayerProfile, WorkspaceCurve, Accuracy, RunLine)
 R = TypeVar("R", bound=Record)
 
 INDEX_VERSION = 1
 _HASH = re.compile(r"[0-9a-f]{64}")
+_ID = re.compile(r"[0-9a-f]{24}")
 _DAY_SECONDS = 86_400
 _LOCK_POLL_SECONDS = 0.1
 _LARGEST_RECORD = 64 * 2**20
 DEFAULT_PLAN_LIMIT = 4 * 2**30
 _KINDS: dict[str, type[Any]] = {
-    k.kind: k for k in (Plan, Measurement, LayerProfile, WorkspaceCurve, Accuracy)
+    k.kind: k for k in (Plan, Measurement, LayerProfile, WorkspaceCurve, Accuracy, RunLine)
 }
 _SCHEMA = """
 CREATE TABLE records (
@@ -108,7 +112,7 @@ class Store:
             StoreError: the disk is full or not writable. The record itself is unharmed.
         """
         identity = record_id(record)
-        self._write(self._record_path(identity), _enveloped(record, key))
+        self._write(self._record_path(identity), enveloped(record, key))
         with self._index() as index:
             index.execute(
                 "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
@@ -163,6 +167,19 @@ class Store:
         for (identity,) in rows:
             with contextlib.suppress(RecordError):
                 yield _of_kind(read_record(self._record_path(identity)), kind)
+
+    def with_id(self, identity: str, kind: type[T]) -> T | None:
+        """Return the record with that id, or None where it is gone or damaged."""
+        if not _ID.fullmatch(identity):  # it may come from a record file: no path leads out
+            return None
+        try:
+            return _of_kind(read_record(self._record_path(identity)), kind)
+        except RecordError:
+            return None
+
+    def has(self, identity: str) -> bool:
+        """Whether a record with that id lies here."""
+        return bool(_ID.fullmatch(identity)) and self._record_path(identity).is_file()
 
     # Plans
 
@@ -457,7 +474,7 @@ def write_record(record: Record, path: Path) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
-    write_file(path, _enveloped(record, ""), "The record")
+    write_file(path, enveloped(record, ""), "The record")
 
 
 def write_file(path: Path, content: bytes, what: str) -> None:
@@ -503,19 +520,30 @@ def read_record(path: Path) -> Record:
                 f"{path.name} is not a readable record: no regular file below 64 MiB.",
                 hint="Record files are written by trtlab bench -o FILE.",
             )
-        envelope = from_json(path.read_bytes(), _Envelope)
+        return record_from(path.read_bytes(), path.name)
+    except OSError as error:
+        raise RecordError(
+            f"{path.name} is not a readable record: {error}",
+            hint="Record files are written by trtlab bench -o FILE.",
+        ) from error
+
+
+def record_from(data: bytes, name: str) -> Record:
+    """Read the content of a record file called ``name``; see ``read_record``."""
+    try:
+        envelope = from_json(data, _Envelope)
         if envelope.schema_version > SCHEMA_VERSION:
             raise RecordError(
-                f"{path.name} was written by a newer trtlab (schema {envelope.schema_version}, "
+                f"{name} was written by a newer trtlab (schema {envelope.schema_version}, "
                 f"this one reads {SCHEMA_VERSION}).",
                 hint="Update trtlab.",
             )
         if envelope.kind not in _KINDS:
-            raise RecordError(f"{path.name} holds a {envelope.kind!r}, which is no record.")
+            raise RecordError(f"{name} holds a {envelope.kind!r}, which is no record.")
         record: Record = from_json(to_json(envelope.record), _KINDS[envelope.kind])
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise RecordError(
-            f"{path.name} is not a readable record: {error}",
+            f"{name} is not a readable record: {error}",
             hint="Record files are written by trtlab bench -o FILE.",
         ) from error
     return with_source(record)
@@ -533,7 +561,8 @@ def _of_kind(record: Record, kind: type[T]) -> T:
     return record
 
 
-def _enveloped(record: Record, key: str) -> bytes:
+def enveloped(record: Record, key: str) -> bytes:
+    """Return the content of a record file."""
     return to_json(
         {
             "schema_version": SCHEMA_VERSION,

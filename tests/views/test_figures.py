@@ -162,8 +162,8 @@ def test_names_are_escaped():
 
 
 def test_wrong_requests_say_what_there_is():
-    with pytest.raises(SpecError, match="energy") as caught:
-        trtlab.figure(runs(), "energy")
+    with pytest.raises(SpecError, match="colour") as caught:
+        trtlab.figure(runs(), "colour")
     assert "latency" in caught.value.hint
     with pytest.raises(SpecError, match="layer profile"):
         trtlab.figure(runs(), "layers")

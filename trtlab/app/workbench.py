@@ -1,244 +1,565 @@
-"""The workbench widget: choose a model and settings, sweep, see the curves as points come."""
+"""``Workbench``: one screen where toggles drive builds, curves, layers and fusion."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
 
-from trtlab.app.state import State
-from trtlab.environment import available_cores, version
-from trtlab.errors import SpecError
-from trtlab.record import Measurement
-from trtlab.units import ints_from_text
-from trtlab.views.figures import Quantity, figure
-from trtlab.views.sentences import latency_sentence, memory_sentence, throughput_sentence
-from trtlab.views.tables import sweep_table
-from trtlab.views.theme import badge, css
-from trtlab.views.widgets.plotly_view import PlotlyView
-from trtlab.zoo.catalogue import ENTRIES
+from trtlab.app import bars, notices
+from trtlab.app.jobs import Jobs
+from trtlab.app.panels import TABS
+from trtlab.app.panels.base import Panel, Screen
+from trtlab.app.problems import problem_of, unexpected
+from trtlab.app.rail import Rail
+from trtlab.app.state import CONTROLS, Problem, State
+from trtlab.app.still import Still
+from trtlab.app.welcome import welcome
+from trtlab.errors import SpecError, TrtlabError
+from trtlab.exporters.python_cell import python_cell
+from trtlab.formats.bundle import read_bundle
+from trtlab.model.types import Model
+from trtlab.precision.recipes import recipe_of
+from trtlab.record import Bundle, Run
+from trtlab.spec import TENSORRT, Setup
+from trtlab.store import Store
+from trtlab.units import bytes_from_text, ints_from_text, text_from_file_size
+from trtlab.verbs.read import read
+from trtlab.verbs.run import known_run
 
-_CHARTS: tuple[tuple[Quantity, str, Any], ...] = (
-    ("latency", "Latency against batch", latency_sentence),
-    ("throughput", "Throughput against latency", throughput_sentence),
-    ("memory", "Memory against batch", memory_sentence),
-)
+SHIPPED = Path(__file__).parent / "recorded.trtlab"
+"""Runs that this project made: TensorRT-RTX builds, and measurements on a CPU."""
 
-
-_STYLE = """
-.trtlab-workbench{border:1px solid var(--line2);border-radius:3px;overflow:hidden}
-.trtlab-workbench .trtlab-head{align-items:center;background:var(--sub);
-border-bottom:1px solid var(--line);display:flex;flex-wrap:wrap;gap:4px 18px;padding:8px 12px}
-.trtlab-workbench .trtlab-rail{background:var(--sub);border-right:1px solid var(--line);
-padding:10px 12px}
-.trtlab-workbench .trtlab-panel{min-width:0;padding:10px 12px}
-.trtlab-workbench .trtlab-error{background:var(--bad-bg);border:1px solid var(--bad);
-border-radius:3px;color:var(--bad);margin:0 0 10px;padding:8px 12px;white-space:pre-wrap}
-.trtlab-workbench .trtlab-finding{border-left:3px solid var(--line2);margin:4px 0 0;
-padding:2px 10px}
-.trtlab-workbench .trtlab-empty{color:var(--t2);padding:26px 12px}
-.trtlab-workbench .widget-html-content{height:auto;line-height:1.45;white-space:normal}
-.trtlab-workbench .trtlab-rail .widget-html-content{line-height:20px}
-.trtlab-workbench .widget-label,.trtlab-workbench .widget-html-content,
-.trtlab-workbench .widget-checkbox label{color:var(--t1);font-size:13px}
-.trtlab-workbench input[type=text],.trtlab-workbench select{background:var(--bg)!important;
-border:1px solid var(--line2)!important;border-radius:3px;color:var(--t1)!important}
-.trtlab-workbench button.jupyter-button{border:1px solid var(--line2);border-radius:3px;
-background:var(--bg);color:var(--t1)}
-.trtlab-workbench button.mod-primary{background:var(--acc);border-color:var(--acc);
-color:var(--on-acc);font-weight:600}
-.trtlab-workbench button:disabled{opacity:.55}
-.trtlab-workbench progress{accent-color:var(--acc);height:10px;width:100%}
-.trtlab-workbench .trtlab-grid{display:grid;gap:10px;
-grid-template-columns:repeat(auto-fit,minmax(min(380px,100%),1fr))}
-"""
+LEAST_HEIGHT = 620
 
 
-class Workbench(w.VBox):
+class Workbench(Screen):
     """The workbench as a widget: the last expression of a cell shows it.
 
+    Everything that it does is a public call of trtlab; *Copy as Python* shows which.
+
     Args:
-        model: A path or ``zoo:NAME``.
-        batches: Batch sizes to begin with.
-        streams: Numbers of inferences in flight to begin with.
-        theme: ``light`` or ``dark``.
+        model: A path, ``zoo:NAME``, a bundle's path, or a ``Model``; "" begins with the first
+            screen.
+        precision: Recipe to begin with.
+        batches: Smallest, optimal and largest batch of the engine.
+        measure_at: Batch sizes to measure; None is the optimal one.
+        workspace: Workspace limit, such as ``"256MiB"``; None is TensorRT's default.
+        quick: Short measuring windows; the records are labelled.
+        theme: ``light`` or ``dark``; None follows the page.
+        height: Height in pixels, at least 620; its corner can be dragged.
+        store: Where results are kept; default is this machine's store.
+
+    Raises:
+        SpecError: a setting is wrong.
     """
 
     def __init__(
         self,
-        model: str = "zoo:squeezenet",
+        model: str | os.PathLike[str] | Model = "",
         *,
-        batches: tuple[int, ...] = (1, 2, 4, 8),
-        streams: tuple[int, ...] = (1, 2),
-        theme: str = "light",
+        precision: str = "fp32",
+        batches: tuple[int, int, int] = (1, 8, 16),
+        measure_at: Sequence[int] | None = None,
+        workspace: str | int | None = None,
+        quick: bool = True,
+        theme: str | None = None,
+        height: int = 780,
+        store: Store | None = None,
     ) -> None:
-        self.state = State(model=model, batches=batches, streams=streams, theme=theme)
-        rail = _rail(self.state)
-        panel = _panel(self.state)
-        body = w.HBox([rail, panel], layout=w.Layout(align_items="stretch"))
-        style = w.HTML(f"<style>{css()}{_STYLE}</style>", layout=w.Layout(display="none"))
-        super().__init__([style, _header(self.state), body])
-        self.add_class("trtlab")
+        if theme not in (None, "light", "dark") or height < LEAST_HEIGHT:
+            raise SpecError(
+                f"A workbench cannot be {height} px high in theme {theme!r}.",
+                hint=f"Use light, dark or None, and {LEAST_HEIGHT} px or more.",
+            )
+        recipe_of(precision)
+        # It checks the batches as an engine needs them.
+        Setup(builder="tensorrt_rtx", runner=None, batches=batches)
+        state = State(
+            store=store,
+            precision=precision,
+            batches=tuple(batches),
+            measure_at=tuple(measure_at or (batches[1],)),
+            workspace_bytes=None if workspace is None else bytes_from_text(workspace),
+            quick=quick,
+            theme=theme or "light",
+            theme_choice=theme or "host",
+        )
+        self.jobs = Jobs(state)
+        self._panels: dict[str, Panel] = {}
+        self._place = w.VBox()
+        super().__init__(state, self._parts(state), self.act)
+        self._still = Still(state)
+        self.frame.still = self._still.name
         self.add_class("trtlab-workbench")
-        self._take_theme()
-        self.state.observe(self._take_theme, "theme")
+        self.layout.height = f"{height}px"
+        state.listen(self._show_panel, "tab", "selected", "machine")
+        state.listen(self._answer_known, *CONTROLS)
+        state.listen(self._follow_recording, "selected", "recorded")
+        state.listen(self._ask_picture, "selected", "busy", "theme")
+        if isinstance(model, Model):
+            model = model.path
+        if source := os.fspath(model):
+            state.update(source=source)
+            self.act("open", source)
+        else:
+            self.jobs.look()
 
-    def _take_theme(self, _change: Any = None) -> None:
-        # ipywidgets sets classes but no attributes: the stylesheet knows dark by its class too.
-        self.remove_class("trtlab-dark")
-        if self.state.theme == "dark":
-            self.add_class("trtlab-dark")
+    @classmethod
+    def recorded(cls, path: str | os.PathLike[str] | None = None, **settings: Any) -> Workbench:
+        """Return the workbench filled from a bundle: that of the package, or the one named.
+
+        Nothing is built or run; *Make it live* begins that.
+
+        Raises:
+            RecordError: the file is no bundle, or damaged.
+        """
+        bench = cls(**settings)
+        bench.show_bundle(read_bundle(Path(path or SHIPPED)))
+        return bench
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs of this screen, in the order they came."""
+        return self.state.runs
+
+    def show_bundle(self, bundle: Bundle) -> None:
+        """Show the runs of a bundle instead of what is shown."""
+        state = self.state
+        if not bundle.runs:
+            raise SpecError(f"{bundle.name} holds no run.", hint="Open another bundle.")
+        state.take_graphs(bundle.graphs)
+        runs = tuple(as_recorded(run) for run in bundle.runs)
+        last = runs[-1]
+        others = [r for r in runs if r.model == last.model and r.batch == last.batch]
+        others = [r for r in others if r.recipe != last.recipe and r.measurement is not None]
+        environment = last.line.environment
+        where = environment.gpu or environment.cpu or "another machine"
+        day = (environment.created or "")[:10]
+        state.update(
+            runs=runs,
+            workspaces=bundle.workspaces,
+            selected=last,
+            baseline=others[0] if others else None,
+            recorded=f"Recorded on {where}, {day}",
+            source=last.line.origin or last.model.name,
+            tab="overview",
+            opened=None,
+            graph=bundle.graphs.get(last.model.hash or ""),
+            status="Recorded",
+            problem=None,
+        )
 
     def close(self) -> None:
         """Stop the running job and take the widget away."""
-        self.state.stop()
+        if "jobs" in self.__dict__:  # ipywidgets closes what was refused before it was made
+            self.jobs.close()
         super().close()
 
+    # The parts of the screen
 
-def _header(state: State) -> w.HTML:
-    box = w.HTML()
+    def _parts(self, state: State) -> list[w.Widget]:
+        head = w.HBox(
+            [
+                _drawn(state, bars.facts, "opened", "machine", "builder", "target", "runner",
+                       "selected", "recorded", "looked"),
+                _drawn(state, bars.status, "status", "busy", "problem"),
+                _drawn(state, bars.looks, "theme", "large"),
+            ]
+        )  # fmt: skip
+        head.add_class("trtlab-head")
+        gone = w.HTML(
+            "<div class='trtlab-gone' role='alert'>The kernel is gone or was restarted: run the "
+            "cell again. Runs are in the store.</div>"
+        )
+        job = w.VBox(
+            [
+                _drawn(state, notices.job_head, "busy", "job_title"),
+                _drawn(state, notices.job_bars, "busy", "job"),
+                _drawn(state, notices.job_points, "busy", "job_points"),
+            ]
+        )
+        job.add_class("trtlab-job")
+        job.add_class("trtlab-card")
+        state.listen(lambda: _seen(job, state.busy), "busy")
+        notes = [
+            job,
+            _drawn(state, self._problem, "problem", "selected"),
+            _drawn(state, lambda s: notices.sweep_card(s, s.asked), "sweeping", "asked", "busy",
+                   "machine", "opened"),
+            _drawn(state, lambda s: bars.key_list(s) if s.helping else "", "helping", "keys"),
+            _drawn(state, notices.saved_line, "saved"),
+        ]  # fmt: skip
+        panel = w.VBox([*notes, self._place])
+        panel.add_class("trtlab-panel")
+        right = w.VBox(
+            [
+                _drawn(state, bars.runbar, "selected", "baseline", "runs"),
+                _drawn(state, lambda s: bars.tab_bar(s, TABS), "tab", "selected"),
+                panel,
+                _drawn(state, bars.footer, "selected"),
+            ]
+        )
+        right.add_class("trtlab-right")
+        body = w.HBox([Rail(state, self.act), right])
+        body.add_class("trtlab-body")
+        return [head, gone, body]
 
-    def show(_change: Any = None) -> None:
-        box.value = (
-            f"<div class='trtlab-head'><strong>trtlab</strong>"
-            f"<span>{html.escape(state.model)}</span>"
-            f"<span>{html.escape(_machine())}</span>"
-            f"<span role='status' aria-live='polite'>{html.escape(state.status)}</span></div>"
+    def _problem(self, state: State) -> str:
+        shown = ""
+        if state.selected is not None and not state.selected.failure:
+            shown = f"run {state.number(state.selected)}, {state.selected.label}"
+        return notices.problem_card(state.problem, shown)
+
+    def _show_panel(self) -> None:
+        state = self.state
+        if state.selected is None:
+            first = w.HTML(welcome(state))
+            self._place.children = (first,)
+            return
+        panel = self._panels.get(state.tab)
+        if panel is None:
+            made = next((p for p in TABS if p.name == state.tab), TABS[0])
+            panel = self._panels[made.name] = made(state)
+        if self._place.children != (panel,):
+            self._place.children = (panel,)
+
+    def _follow_recording(self) -> None:
+        """Let the controls say what the recorded run was asked to be: none can be turned."""
+        run = self.state.selected
+        if self.state.recorded and run is not None:
+            self.state.update(**controls_of(run))
+
+    def _answer_known(self) -> None:
+        """Show at once what is known of the settings; nothing is built for it."""
+        state = self.state
+        if state.busy or state.recorded or state.opened is None:
+            return
+        known = state.known()
+        if known is not None and known is not state.selected:
+            state.add(known)
+
+    def _ask_picture(self) -> None:
+        if not self.state.busy and self.state.selected is not None:
+            self.frame.send({"kind": "picture"})
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        bundle = self._repr_mimebundle_()
+        display(bundle[0] if isinstance(bundle, tuple) else bundle, raw=True)
+        self._still.show()
+
+    # What buttons and keys mean
+
+    def act(self, act: str, value: str = "") -> None:
+        """Do what a button or key means; an error is shown in place, never raised.
+
+        Args:
+            act: Its meaning: ``build``, ``tab``, ``select`` …
+            value: Of what: a tab's name, a run's number.
+        """
+        state = self.state
+        with state.lock:
+            try:
+                done = getattr(self, f"_do_{act.replace('-', '_')}", None)
+                if done is not None:
+                    done(value)
+                elif act.startswith("sweep-") and state.sweeping:
+                    self._answer_sweep(act.removeprefix("sweep-"), value)
+                else:
+                    self._offer(act, value)
+            except TrtlabError as error:
+                state.update(problem=problem_of(error, state))
+            except Exception as error:  # noqa: BLE001 - no traceback reaches a user
+                state.update(problem=unexpected(error))
+
+    def _offer(self, act: str, value: str) -> None:
+        """Let the panels do it, the visible one first."""
+        seen = self._panels.get(self.state.tab)
+        several = [*((seen,) if seen else ()), *self._panels.values()]
+        any(panel.act(act, value) for panel in several)
+
+    def _do_ready(self, _value: str) -> None:
+        """The page has come up: nothing to do, but it proves that both ends hear each other."""
+
+    def _do_picture(self, value: str) -> None:
+        self._still.take(value)
+
+    def _do_look(self, _value: str) -> None:
+        self.state.update(looked=self.state.looked + 1)
+
+    def _do_tab(self, value: str) -> None:
+        if self.state.selected is not None and value in {panel.name for panel in TABS}:
+            self.state.update(tab=value)
+
+    def _run(self, value: str) -> Run | None:
+        number = int(value) if value.isdecimal() else 0
+        return self.state.runs[number - 1] if 0 < number <= len(self.state.runs) else None
+
+    def _do_select(self, value: str) -> None:
+        run = self._run(value)
+        if run is not None:
+            self.state.update(selected=run)
+
+    def _do_pin(self, value: str) -> None:
+        run = self._run(value) if value else self.state.selected
+        if run is not None:
+            self.state.update(baseline=run)
+
+    def _do_unpin(self, _value: str) -> None:
+        self.state.update(baseline=None)
+
+    def _do_build(self, _value: str) -> None:
+        if self._may_build():
+            self.jobs.measure(self.state.setups())
+
+    def _may_build(self) -> bool:
+        state = self.state
+        return not (state.busy or state.wrong or state.recorded or state.opened is None)
+
+    def _do_stop(self, _value: str) -> None:
+        if self.state.busy:
+            self.state.update(status="Stopping")
+            self.jobs.stop()
+
+    def _do_escape(self, _value: str) -> None:
+        self.state.update(sweeping=False, helping=False, problem=None, saved="")
+
+    def _do_dismiss(self, _value: str) -> None:
+        self.state.update(problem=None)
+
+    def _do_help(self, _value: str) -> None:
+        self.state.update(helping=not self.state.helping)
+
+    def _do_keys(self, value: str) -> None:
+        self.state.update(keys=value == "true")
+
+    def _do_theme(self, _value: str) -> None:
+        other = "dark" if self.state.theme == "light" else "light"
+        self.state.update(theme=other, theme_choice=other)
+
+    def _do_large(self, _value: str) -> None:
+        self.state.update(large=not self.state.large)
+
+    def _do_open(self, value: str) -> None:
+        """Open a model, a bundle, or what trtexec exported: its ending says which."""
+        paths = value.split(",") if value.endswith(".json") else [value]
+        if value.endswith((".trtlab", ".json")):
+            found = read(*(p.strip() for p in paths))
+            if isinstance(found, Bundle):
+                self.show_bundle(found)
+            else:
+                from trtlab.verbs.read import run_of
+
+                run = run_of(found)
+                self.show_bundle(Bundle(run.model.name, (run,)))
+            return
+        if self.state.busy:
+            return
+        self.state.update(source=value, problem=None)
+        self.jobs.open(value)
+
+    def _do_failed(self, value: str) -> None:
+        self.state.update(problem=Problem(value, field="source"))
+
+    def _do_too_large(self, value: str) -> None:
+        name, _, size = value.rpartition("\n")
+        self.state.update(
+            problem=Problem(
+                f"{name} was not uploaded: it takes {text_from_file_size(int(size))}",
+                what="A page sends a file to the kernel as one message; uploads end at 10 MB.",
+                why="Type its path on the kernel's machine under Model instead.",
+                field="source",
+            )
         )
 
-    state.observe(show, ["model", "status"])
-    show()
-    return box
+    def _do_demo(self, _value: str) -> None:
+        self.show_bundle(read_bundle(SHIPPED))
 
+    def _do_live(self, _value: str) -> None:
+        state = self.state
+        run = state.selected
+        if run is None or run.line.origin is None:
+            raise SpecError(
+                "The recording does not say where its model is.",
+                hint="Open the model's file under Model.",
+            )
+        state.update(recorded="", status="Ready", machine=None, **controls_of(run))
+        self.jobs.open(run.line.origin)
+        self.jobs.submit(lambda: self.jobs.measure_now(state.setups()))
 
-def _machine() -> str:
-    ort = version("onnxruntime") or version("onnxruntime-gpu")
-    runner = f"Runs: ONNX Runtime {ort}, CPU" if ort else "ONNX Runtime is not installed"
-    return f"This machine: {available_cores()} cores. {runner}"
+    # Settings that a button sets
 
+    def _do_set_workspace(self, value: str) -> None:
+        self.state.update(workspace_bytes=int(value), problem=None)
 
-def _rail(state: State) -> w.VBox:
-    """Controls: each sets a trait or starts a job."""
-    wide = w.Layout(width="auto")
-    zoo = [f"zoo:{name}" for name in ENTRIES]
-    model = w.Combobox(value=state.model, options=zoo, ensure_option=False, layout=wide,
-                       placeholder="zoo:squeezenet or a path")  # fmt: skip
-    batches = w.Text(value=_text(state.batches), layout=wide, continuous_update=False)
-    streams = w.Text(value=_text(state.streams), layout=wide, continuous_update=False)
-    quick = w.Checkbox(value=state.quick, description="Quick: short windows", indent=False)
-    dark = w.Checkbox(value=state.theme == "dark", description="Dark", indent=False)
-    start = w.Button(description="Measure", button_style="primary", layout=wide)
-    stop = w.Button(description="Stop", disabled=True, layout=wide)
-    bar = w.HTML()
-    problem = w.HTML()
+    def _do_set_workspace_build(self, value: str) -> None:
+        self._do_set_workspace(value)
+        self._do_build("")
 
-    def numbers(change: dict[str, Any], name: str) -> None:
-        others = tuple(field for field in state.wrong_fields if field != name)
-        try:
-            numbers = {name: ints_from_text(change["new"])}
-            state.update(**numbers, wrong_fields=others, error="")
-        except SpecError as error:
-            state.update(wrong_fields=(*others, name), error=str(error))
-
-    def busy(_change: Any = None) -> None:
-        model.disabled = state.busy
-        start.disabled, stop.disabled = state.busy or bool(state.wrong_fields), not state.busy
-        shown = state.busy and state.total
-        bar.value = (
-            f"<progress aria-label='points' max='{state.total}' value='{state.done}'></progress>"
-            f"<span class='trtlab-hint'>{state.done} of {state.total} points</span>"
-            if shown
-            else ""
+    def _do_set_largest(self, value: str) -> None:
+        smallest, best, _ = self.state.batches
+        largest = int(value)
+        sizes = tuple(b for b in self.state.measure_at if b <= largest) or (min(best, largest),)
+        self.state.update(
+            batches=(smallest, min(best, largest), largest), measure_at=sizes, problem=None
         )
 
-    def failed(_change: Any = None) -> None:
-        text = html.escape(state.error)
-        problem.value = f"<div class='trtlab-error' role='alert'>{text}</div>" if text else ""
+    def _do_search_workspace(self, _value: str) -> None:
+        if self._may_build() and self.state.builder in TENSORRT:
+            self.jobs.search_workspace()
 
-    # The curves of another model must not stand below this one's name; the store has them.
-    model.observe(lambda c: state.update(model=c["new"], error="", points=()), "value")
-    batches.observe(lambda c: numbers(c, "batches"), "value")
-    streams.observe(lambda c: numbers(c, "streams"), "value")
-    quick.observe(lambda c: state.update(quick=c["new"]), "value")
-    dark.observe(lambda c: state.update(theme="dark" if c["new"] else "light"), "value")
-    start.on_click(lambda _b: state.start())
-    stop.on_click(lambda _b: state.stop())
-    state.observe(busy, ["busy", "done", "total", "wrong_fields"])
-    state.observe(failed, "error")
-    rail = w.VBox(
-        [
-            w.HTML("<strong>Model</strong>"), model,
-            w.HTML("<strong>Batch</strong> <span class='trtlab-hint'>sizes to measure</span>"),
-            batches,
-            w.HTML("<strong>Streams</strong> <span class='trtlab-hint'>calls in flight</span>"),
-            streams, quick, dark, w.HBox([start, stop]), bar, problem,
-            w.HTML("<p class='trtlab-hint'>Finished points come from the store at once.</p>"),
-        ],
-        layout=w.Layout(flex="0 0 280px"),
-    )  # fmt: skip
-    rail.add_class("trtlab-rail")
-    return rail
+    def _do_per_node(self, _value: str) -> None:
+        run = self.state.selected
+        if run is not None and not self.state.recorded:
+            self.jobs.find_node_errors(run)
 
+    def _do_recall(self, value: str) -> None:
+        self.jobs.recall(int(value))
 
-def _panel(state: State) -> w.VBox:
-    """Charts, their sentences and the points: drawn from the state alone."""
-    cards = [_Card(quantity, title, sentence) for quantity, title, sentence in _CHARTS]
-    grid = w.Box([c.widget for c in cards])
-    grid.add_class("trtlab-grid")
-    empty = w.HTML(
-        "<div class='trtlab-empty'><h3>How do latency, throughput and memory change?</h3>"
-        "Press <strong>Measure</strong>: each point runs the model in a process of its own, and "
-        "the curves grow as points come.</div>"
-    )
-    table = w.HTML()
+    # Sweeping
 
-    def show(_change: Any = None) -> None:
-        measured = state.result.measurements
-        empty.layout.display = "none" if state.points else ""
-        grid.layout.display = "" if measured else "none"
-        table.value = (
-            f"<div class='trtlab-card'><h3>Points {badge('measured')}</h3>"
-            f"{sweep_table(state.points).html()}</div>"
-            if state.points
-            else ""
-        )
-        if measured:
-            for card in cards:
-                card.show(measured, state.theme)
+    def _do_sweep(self, _value: str) -> None:
+        if not self._may_build():
+            return
+        state = self.state
+        smallest, _, largest = state.batches
+        sizes = [size for size in (1, 2, 4, 8, 16, 32, 64, 128) if smallest <= size <= largest]
+        asked = {
+            "precision": ",".join(dict.fromkeys(("fp32", state.precision))),
+            "batch": ",".join(map(str, sizes)),
+            "workspace": "",
+        }
+        state.update(sweeping=not state.sweeping, asked=self._counted(asked))
 
-    state.observe(show, ["points", "theme"])
-    show()
-    panel = w.VBox([empty, grid, table], layout=w.Layout(flex="1 1 auto", min_width="0"))
-    panel.add_class("trtlab-panel")
-    return panel
-
-
-class _Card:
-    """A chart with its title above and its sentence below; the chart is made when first needed."""
-
-    def __init__(self, quantity: Quantity, title: str, sentence: Any) -> None:
-        self._quantity, self._sentence = quantity, sentence
-        self._view: PlotlyView | None = None
-        head = w.HTML(f"<h3 style='margin:0'>{html.escape(title)} {badge('measured')}</h3>")
-        self._finding = w.HTML()
-        self.widget = w.VBox([head, self._finding])
-        self.widget.add_class("trtlab-card")
-
-    def show(self, measured: Sequence[Measurement], theme: Any) -> None:
-        """Draw these measurements."""
-        finding = self._sentence(measured)
-        fig = figure(measured, self._quantity, theme=theme)
-        if self._view is None:
-            self._view = PlotlyView(fig, theme=theme, height=300, label=finding)
-            head, below = self.widget.children
-            self.widget.children = (head, self._view, below)
+    def _answer_sweep(self, name: str, value: str) -> None:
+        asked = {k: v for k, v in self.state.asked.items() if k != "wrong"}
+        if name in ("batch", "workspace"):
+            asked[name] = value
         else:
-            self._view.label, self._view.theme = finding, theme
-            self._view.figure = fig
-        self._finding.value = f"<p class='trtlab-finding'>{html.escape(finding)}</p>"
+            chosen = [r for r in asked["precision"].split(",") if r and r != name]
+            asked["precision"] = ",".join([*chosen, *([name] if value == "true" else [])])
+        self.state.update(asked=self._counted(asked))
+
+    def _counted(self, asked: dict[str, str]) -> dict[str, str]:
+        """Return the answers with how many points they make, and how many are known."""
+        state = self.state
+        try:
+            setups = self._swept(asked)
+        except TrtlabError as error:
+            return {**asked, "wrong": str(error).replace("\n  → ", " "), "points": "0"}
+        model = state.opened
+        known = sum(model is not None and known_run(model, s, state.store) is not None
+                    for s in setups)  # fmt: skip
+        return {**asked, "points": str(len(setups)), "known": str(known)}
+
+    def _swept(self, asked: dict[str, str]) -> list[Setup]:
+        state = self.state
+        batches: Sequence[int | None] = ints_from_text(asked["batch"])
+        if state.setup().batch is None:
+            batches = (None,)
+        texts = [part for part in asked["workspace"].split(",") if part.strip()]
+        limits: list[int | None] = [bytes_from_text(part) for part in texts]
+        limits = limits or [state.workspace_bytes]
+        recipes = [r for r in asked["precision"].split(",") if r]
+        smallest, _, largest = state.batches
+        sizes = [b for b in batches if b is not None]
+        if sizes and not smallest <= min(sizes) <= max(sizes) <= largest:
+            raise SpecError(
+                f"The engine is built for batch {smallest} to {largest}.",
+                hint="Widen min and max in the rail, or sweep within them.",
+            )
+        return [
+            state.setup(
+                batch,
+                precision=recipe,
+                workspace_bytes=limit if state.builder in TENSORRT else None,
+            )
+            for recipe in recipes
+            for limit in limits
+            for batch in batches
+        ]
+
+    def _do_sweep_start(self, _value: str) -> None:
+        if self._may_build():
+            setups = self._swept(self.state.asked)
+            self.state.update(sweeping=False)
+            self.jobs.measure(setups)
+
+    # Taking away
+
+    def _do_copy_python(self, _value: str) -> None:
+        run = self.state.selected
+        if run is not None:
+            self.frame.send({"kind": "copy", "text": python_cell(run)})
+            self.state.update(saved=f"Copied: run {self.state.number(run)} as Python")
+
+    def _do_copied(self, _value: str) -> None:
+        self.state.update(saved="Copied")
+
+    def _do_save(self, value: str) -> None:
+        from trtlab.app.saving import save
+
+        path = save(value, self.state)
+        size = text_from_file_size(path.stat().st_size)
+        self.state.update(saved=f"Saved {path} ({size}), beside the notebook")
+
+    def _do_csv(self, _value: str) -> None:
+        self._do_save("csv")
 
 
-def _text(numbers: Sequence[int]) -> str:
-    return ",".join(str(n) for n in numbers)
+def as_recorded(run: Run) -> Run:
+    """Return a run marked recorded, be it this machine that made it: it is shown from a file."""
+
+    def marked(record: Any) -> Any:
+        return None if record is None else replace(record, source="recorded")
+
+    return replace(
+        run,
+        line=marked(run.line),
+        plan=marked(run.plan),
+        ran=marked(run.ran),
+        measurement=marked(run.measurement),
+        profile=marked(run.profile),
+        accuracy=marked(run.accuracy),
+    )
+
+
+def controls_of(run: Run) -> dict[str, Any]:
+    """Return the controls that would ask for a run again."""
+    setup = run.setup
+    batch = setup.batch or 1
+    return {
+        "precision": run.recipe,
+        "workspace_bytes": setup.workspace_bytes,
+        "measure_at": (batch,),
+        "batches": setup.batches or (batch, batch, batch),
+        "builder": setup.builder,
+        "target": setup.target or "",
+        "runner": setup.runner or "",
+        "streams": setup.streams,
+        "threads": setup.threads,
+        "quick": setup.quick,
+        "calibration": setup.calibration or "",
+    }
+
+
+def _drawn(state: State, draw: Callable[[State], str], *names: str) -> w.HTML:
+    """Return a part of the screen that is drawn again when one of these traits changes."""
+    part = w.HTML()
+
+    def show() -> None:
+        part.value = draw(state)
+        _seen(part, bool(part.value))
+
+    state.listen(show, *names)
+    return part
+
+
+def _seen(part: w.Widget, is_seen: bool) -> None:
+    part.layout.display = "" if is_seen else "none"

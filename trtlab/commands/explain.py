@@ -93,7 +93,7 @@ def _plan_to_explain(
     options: argparse.Namespace, progress: Progress
 ) -> tuple[Plan, dict[str, Any]]:
     """Return the plan, and what else ``trtlab.fusion`` takes beside it."""
-    from trtlab.verbs.read import read
+    from trtlab.verbs.read import read_engine
 
     first = options.models[0]
     is_model = first.startswith("zoo:") or (first.endswith(".onnx") and options.onnx is None)
@@ -101,7 +101,7 @@ def _plan_to_explain(
         return _built_to_explain(options, progress)
     _refuse_settings(options)
     if len(options.models) > 1 or Path(first).exists():
-        found = read(*options.models)
+        found = read_engine(*options.models)
         plan, profile = found.plan, found.profile
         if plan is None:
             raise SpecError(

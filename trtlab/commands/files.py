@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from trtlab.commands.answer import Answer, error_of, text_of, writable
 from trtlab.commands.options import record_of
 
+if TYPE_CHECKING:
+    from trtlab.record import Bundle
+
 
 def run_import(options: argparse.Namespace) -> Answer:
     """Run ``trtlab import``."""
+    from trtlab.record import Bundle
     from trtlab.store import Store, record_id
     from trtlab.verbs.read import keep, read
 
     found = read(*options.files, name=options.name)
+    if isinstance(found, Bundle):
+        return _imported_bundle(found)
     error = error_of(lambda: keep(found, Store()))
     ids = {record.kind: record_id(record)[:12] for record in found.records}
     plan, profile, measured = found.plan, found.profile, found.measurement
@@ -34,6 +41,24 @@ def run_import(options: argparse.Namespace) -> Answer:
         "environment": found.records[0].environment,
     }
     lines = [f"{kind + ' id':<26}{identity}" for kind, identity in ids.items()]
+    return Answer(data, "\n".join([repr(found), *lines]), 0, error)
+
+
+def _imported_bundle(found: Bundle) -> Answer:
+    from trtlab.formats.bundle import linked
+    from trtlab.store import Store, record_id
+    from trtlab.verbs.read import keep
+
+    error = error_of(lambda: keep(found, Store()))
+    ids = [record_id(linked(run).line)[:12] for run in found.runs]
+    data = {
+        "schema_version": 1,
+        "bundle": found.name,
+        "runs": [{"id": i, **run.row()} for i, run in zip(ids, found.runs, strict=True)],
+        "workspaces": len(found.workspaces),
+        "graphs": len(found.graphs),
+    }
+    lines = [f"{'run id':<26}{identity}" for identity in ids]
     return Answer(data, "\n".join([repr(found), *lines]), 0, error)
 
 

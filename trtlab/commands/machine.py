@@ -78,7 +78,7 @@ def run_demo(options: argparse.Namespace) -> Answer:
 def run_lab(options: argparse.Namespace) -> Answer:
     """Run ``trtlab lab``."""
     notebooks = Path(__file__).resolve().parents[2] / "notebooks"
-    notebook = notebooks / "00_workbench.ipynb"
+    notebook = notebooks / ("kiosk.ipynb" if options.kiosk else "00_workbench.ipynb")
     if not notebook.is_file():
         raise SpecError(
             "The notebooks are not beside the installed package.",
@@ -86,16 +86,25 @@ def run_lab(options: argparse.Namespace) -> Answer:
         )
     if shutil.which("jupyter-lab", path=str(Path(sys.executable).parent)) is None:
         raise ExecutionError("JupyterLab is not installed.", hint="pip install -e '.[lab]'")
+    mode = "doc" if options.kiosk else "lab"  # doc: one document and no tabs
     command = [
         sys.executable, "-m", "jupyterlab",
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={notebooks.parent}",
         # Unlike a file argument, this also makes the printed address lead to the notebook.
-        f"--LabApp.default_url=/lab/tree/{notebooks.name}/{notebook.name}",
+        f"--LabApp.default_url=/{mode}/tree/{notebooks.name}/{notebook.name}",
         # Nothing phones home.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
+    if options.kiosk:
+        kiosk = str(notebooks / "kiosk")
+        command += [
+            f"--LabApp.app_settings_dir={kiosk}",  # where overrides.json lies
+            "--LabApp.custom_css=True",
+            # Lab looks for custom.css in the user's own folder else, and has no option for it.
+            f"--ServerApp.tornado_settings={ {'static_custom_path': [kiosk]} }",
+        ]
     command += ["--no-browser"] * options.no_browser
     command += [f"--ServerApp.port={options.port}"] * (options.port is not None)
     if hasattr(os, "geteuid") and os.geteuid() == 0:

@@ -78,6 +78,28 @@ def build_settings(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def bench_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of a measurement, as ``trtlab.benchmark`` takes them."""
+    return {
+        **profile_settings(options),
+        "streams": options.streams,
+        "activation_cap": cap_of(options),
+        "cuda_graph": options.cuda_graph,
+        "transfers": options.transfers,
+        "seed": options.seed,
+    }
+
+
+def profile_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of a profile, as ``trtlab.profile`` takes them."""
+    return {
+        "batch": options.batch,
+        "shapes": shapes_of(options),
+        "threads": options.threads,
+        "quick": options.quick,
+    }
+
+
 def level_of(text: str | None) -> str | int | None:
     """TensorRT's levels are numbers, ONNX Runtime's are names."""
     return int(text) if text and text.isdecimal() else text

@@ -182,6 +182,9 @@ def parser() -> argparse.ArgumentParser:
         "lab", run_lab, "open the workbench in JupyterLab", "print its command, start nothing"
     )
     command.add_argument("--no-browser", action="store_true", help="only serve")
+    command.add_argument(
+        "--kiosk", action="store_true", help="the screen alone, for a workshop: no code, no menus"
+    )
     command.add_argument("--port", type=int, help="default: the first free one from 8888")
     return made
 

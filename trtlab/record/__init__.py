@@ -17,6 +17,7 @@ from trtlab.record.base import Environment as Environment
 from trtlab.record.base import Failure as Failure
 from trtlab.record.base import ModelRef as ModelRef
 from trtlab.record.base import Source as Source
+from trtlab.record.bundle import Bundle as Bundle
 from trtlab.record.comparison import Comparison as Comparison
 from trtlab.record.comparison import Difference as Difference
 from trtlab.record.comparison import Verdict as Verdict
@@ -57,6 +58,8 @@ from trtlab.record.plan import EngineLayer as EngineLayer
 from trtlab.record.plan import LayerTensor as LayerTensor
 from trtlab.record.plan import Plan as Plan
 from trtlab.record.plan import Severity as Severity
+from trtlab.record.run import Run as Run
+from trtlab.record.run import RunLine as RunLine
 from trtlab.record.sweep import Point as Point
 from trtlab.record.sweep import SweepResult as SweepResult
 from trtlab.record.workspace import WorkspaceCurve as WorkspaceCurve

@@ -16,6 +16,7 @@ from trtlab.spec.build import (
 from trtlab.spec.caveat import Caveat, CaveatKind
 from trtlab.spec.checks import Shape
 from trtlab.spec.run import LEAST_CAP, RunConfig, input_shapes
+from trtlab.spec.setup import Setup
 
 __all__ = [
     "DEFAULT_BATCH",
@@ -28,6 +29,7 @@ __all__ = [
     "CaveatKind",
     "Profile",
     "RunConfig",
+    "Setup",
     "Shape",
     "ShapeRange",
     "input_shapes",

@@ -9,11 +9,11 @@ from trtlab.errors import SpecError
 Shape = tuple[int, ...]
 
 
-def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def one_of(name: str, value: object, allowed: tuple[str | None, ...]) -> None:
     """Refuse a value that is not one of the allowed ones; raises SpecError."""
     if value not in allowed:
         raise SpecError(
-            f"There is no {name} called {value!r}.", hint=f"Choose one of {', '.join(allowed)}."
+            f"There is no {name} called {value!r}.", hint=f"Choose one of {', '.join(str(a) for a in allowed)}."
         )
 
 

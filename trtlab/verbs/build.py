@@ -36,7 +36,7 @@ from trtlab.spec import (
     profile_of,
 )
 from trtlab.spec.checks import texts, whole
-from trtlab.store import Record, Store, key_of
+from trtlab.store import Result, Store, key_of
 from trtlab.units import bytes_from_text
 from trtlab.verbs.choose import backend_for
 from trtlab.verbs.load import check_unchanged, load
@@ -492,7 +492,7 @@ def check_has_bytes(plan: Plan, store: Store) -> None:
         )
 
 
-def kept(record: Record, key: str, store: Store) -> Any:
+def kept(record: Result, key: str, store: Store) -> Any:
     """Put a result into the store; where that fails, return it with a caveat: it is not lost."""
     try:
         store.put(record, key)

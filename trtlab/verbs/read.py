@@ -1,4 +1,4 @@
-"""``read``: other tools' files, and trtlab's own record files → records, joined by name."""
+"""``read``: other tools' files, trtlab's own records and bundles → records, joined by name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtlab.errors import MismatchError, PlanError, RecordError, SpecError
+from trtlab.formats.bundle import linked, read_bundle
 from trtlab.formats.engine_layers import LayersRead, built_ahead
 from trtlab.formats.json_file import shown
 from trtlab.formats.onnxruntime_profile import NodeTimes
@@ -18,6 +20,8 @@ from trtlab.formats.trtexec_times import TimesRead
 from trtlab.model.printing import printable
 from trtlab.record import (
     UNKNOWN_RECIPE,
+    Accuracy,
+    Bundle,
     EngineLayer,
     Environment,
     HostMemory,
@@ -26,13 +30,24 @@ from trtlab.record import (
     Measurement,
     ModelRef,
     Plan,
+    Run,
+    RunLine,
     WorkspaceCurve,
 )
 from trtlab.shown import Shown
-from trtlab.spec import TENSORRT, BuildConfig, Caveat, RunConfig, Shape, input_shapes
+from trtlab.spec import (
+    TENSORRT,
+    BuildConfig,
+    Caveat,
+    RunConfig,
+    Setup,
+    Shape,
+    input_shapes,
+    profile_of,
+)
 from trtlab.store import Record, Store, key_of, record_id
 from trtlab.verbs.benchmark import doubts
-from trtlab.verbs.recorded_files import Dump, Found, Layers, collect
+from trtlab.verbs.recorded_files import Dump, Found, Layers, collect, is_bundle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,11 +72,14 @@ class Recorded(Shown):
     measurement: Measurement | None = None
     workspace: WorkspaceCurve | None = None
     skipped: tuple[str, ...] = ()
+    accuracy: Accuracy | None = None
 
     @property
-    def records(self) -> tuple[Record, ...]:
+    def records(
+        self,
+    ) -> tuple[Plan | LayerProfile | Measurement | WorkspaceCurve | Accuracy, ...]:
         """The records that there are."""
-        several = (self.plan, self.profile, self.measurement, self.workspace)
+        several = (self.plan, self.profile, self.measurement, self.workspace, self.accuracy)
         return tuple(record for record in several if record is not None)
 
     def rows(self) -> list[tuple[str, str]]:
@@ -93,15 +111,16 @@ class Recorded(Shown):
         return pd.DataFrame(columns)
 
 
-def read(*paths: str | os.PathLike[str], name: str | None = None) -> Recorded:
-    """Read files that tell of one engine: its layers, their times, the run's times and settings.
+def read(*paths: str | os.PathLike[str], name: str | None = None) -> Recorded | Bundle:
+    """Read files that tell of one engine, or a bundle of runs. Nothing is kept in the store.
 
-    Layers and times are joined by the layers' names, one to one. Nothing is kept in the store.
+    Layers and times are joined by the layers' names, one to one.
 
     Args:
         paths: Files, or folders whose files are taken (those of no known kind are named in
             ``skipped``): trtexec's exports, a set of trt-engine-explorer, logs of TensorRT, an
-            optimised model and a profile of ONNX Runtime, trtlab's own records.
+            optimised model and a profile of ONNX Runtime, trtlab's own records. Or one bundle,
+            that ``trtlab.export`` wrote.
         name: What to call the model; default is the folder's or the file's name. Records of
             trtlab keep theirs.
 
@@ -110,8 +129,96 @@ def read(*paths: str | os.PathLike[str], name: str | None = None) -> Recorded:
         MismatchError: files do not tell of one engine: names without a partner, names that are
             there twice, two files of one kind.
     """
+    if len(paths) == 1 and is_bundle(paths[0]):
+        return read_bundle(Path(paths[0]))
+    return read_engine(*paths, name=name)
+
+
+def read_engine(*paths: str | os.PathLike[str], name: str | None = None) -> Recorded:
+    """Read files that tell of one engine; as ``read``, without bundles."""
     found = collect(paths)
     return _recorded(found, found.name if name is None else printable(name))
+
+
+def run_of(recorded: Recorded) -> Run:
+    """Return what files told of one engine as a run, as far as it is known.
+
+    Raises:
+        SpecError: they told neither layers nor times.
+    """
+    plan, profile, measured = recorded.plan, recorded.profile, recorded.measurement
+    main = measured or profile or plan
+    if main is None:
+        raise SpecError(
+            "There is no run in what was read.", hint="Read a file of layers or of times."
+        )
+    config = main.config if isinstance(main, Plan) else main.build
+    missing = {}
+    if measured is None:
+        missing["measurement"] = "the files that were read tell no times of inferences"
+    if profile is None:
+        missing["profile"] = "the files that were read tell no times of layers"
+    if recorded.accuracy is None:
+        missing["accuracy"] = "the files that were read tell no accuracy"
+    run = Run(
+        line=RunLine(
+            model=main.model,
+            origin=None,
+            made=main.model,
+            setup=_setup_of(plan, config, measured or profile),
+            missing=missing,
+            environment=main.environment,
+            source=main.source,
+        ),
+        plan=plan,
+        ran=plan if measured or profile else None,
+        measurement=measured,
+        profile=profile,
+        accuracy=recorded.accuracy,
+    )
+    return linked(run)
+
+
+def _setup_of(
+    plan: Plan | None, config: BuildConfig, ran: Measurement | LayerProfile | None
+) -> Setup:
+    """Return the setup that would ask for this engine and this run."""
+    on_tensorrt = config.backend in TENSORRT
+    run = ran.run if ran is not None else RunConfig()
+    batch = ran.batch if ran is not None and run.batch is None else run.batch
+    batches = _batches(plan, config)
+    if batches is not None and batch is not None and not batches[0] <= batch <= batches[2]:
+        batches = None
+    target = config.target[0] if on_tensorrt and config.target != ("current",) else None
+    return Setup(
+        batches=batches,
+        batch=batch,
+        shapes=run.shapes,
+        workspace_bytes=config.workspace_bytes,
+        tf32=config.tf32,
+        builder=config.backend,
+        target=target,
+        runner=None if ran is None else config.backend,
+        provider=config.provider,
+        streams=run.streams,
+        threads=run.threads,
+        quick=run.quick,
+    )
+
+
+def _batches(plan: Plan | None, config: BuildConfig) -> tuple[int, int, int] | None:
+    """Return smallest, optimal and largest batch, where that is all there is to the profile."""
+    if plan is None or len(config.profiles) != 1:
+        return None
+    for each in config.profiles[0].values():
+        if all(each):
+            batches = (each.min[0], each.opt[0], each.max[0])
+            try:
+                whole = profile_of(plan.inputs, batches) == config.profiles[0]
+            except SpecError:
+                return None
+            return batches if whole else None
+    return None
 
 
 def _times_columns(layers: Sequence[str], profile: LayerProfile) -> dict[str, list[float | None]]:
@@ -129,22 +236,35 @@ def _times_columns(layers: Sequence[str], profile: LayerProfile) -> dict[str, li
     }
 
 
-def keep(found: Recorded, store: Store) -> tuple[str, ...]:
-    """Put the records into the store; returns their ids.
+def keep(found: Recorded | Bundle, store: Store) -> tuple[str, ...]:
+    """Put the records into the store; returns their ids, of a bundle those of its runs.
 
-    They lie under keys of their own: no build and no sweep takes them for its own results.
+    They lie under keys of their own: no build and no sweep takes them for its own results. The
+    graphs of a bundle are not kept: that they are those of the models they name cannot be checked.
 
     Raises:
         PlanError: a plan names plugin libraries, which are code: the store holds only what was
             built here with them.
         StoreError: the disk is full or not writable.
     """
-    if found.plan is not None and found.plan.config.plugin_libraries:
-        raise PlanError(
-            f"The plan of {found.plan.model.name} needs plugin libraries, so it is not imported.",
-            hint="Build it here, naming the libraries.",
-        )
-    return tuple(store.put(r, key_of("imported", record_id(r))) for r in found.records)
+    if isinstance(found, Recorded):
+        return _kept(found.records, store)
+    runs = [linked(run) for run in found.runs]
+    parts = [(run.plan, run.ran, run.measurement, run.profile, run.accuracy) for run in runs]
+    # The lines come last: a line in the store leads to records that are there.
+    records = [record for several in parts for record in several if record is not None]
+    _kept((*records, *found.workspaces), store)
+    return _kept([run.line for run in runs], store)
+
+
+def _kept(records: Sequence[Record], store: Store) -> tuple[str, ...]:
+    for record in records:
+        if isinstance(record, Plan) and record.config.plugin_libraries:
+            raise PlanError(
+                f"The plan of {record.model.name} needs plugin libraries, so it is not imported.",
+                hint="Build it here, naming the libraries.",
+            )
+    return tuple(store.put(r, key_of("imported", record_id(r))) for r in records)
 
 
 # Records
@@ -197,6 +317,7 @@ def _recorded(found: Found, name: str) -> Recorded:
         _measurement(parts.get("times of inferences"), about),
         parts.get("a workspace curve"),
         tuple(found.skipped),
+        parts.get("an accuracy"),
     )
 
 

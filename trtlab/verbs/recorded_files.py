@@ -16,7 +16,7 @@ from typing import Any
 
 from trtlab import worker
 from trtlab.errors import MismatchError, ModelError, RecordError, SpecError
-from trtlab.formats import onnxruntime_profile
+from trtlab.formats import bundle, onnxruntime_profile
 from trtlab.formats.builder_log import read_log
 from trtlab.formats.engine_inspector import layers_of
 from trtlab.formats.engine_layers import LayersRead
@@ -27,7 +27,15 @@ from trtlab.formats.trtexec_profile import is_profile, read_profile, read_profil
 from trtlab.formats.trtexec_times import TimesRead, is_times, read_times
 from trtlab.model.printing import printable
 from trtlab.model.types import Tensor
-from trtlab.record import EngineLayer, LayerProfile, Measurement, Plan, WorkspaceCurve
+from trtlab.record import (
+    Accuracy,
+    EngineLayer,
+    LayerProfile,
+    Measurement,
+    Plan,
+    RunLine,
+    WorkspaceCurve,
+)
 from trtlab.store import read_record
 from trtlab.units import text_from_bytes
 from trtlab.worker import Progress
@@ -103,6 +111,7 @@ _SLOTS: dict[type, str] = {
     TimesRead: "times of inferences",
     Measurement: "times of inferences",
     WorkspaceCurve: "a workspace curve",
+    Accuracy: "an accuracy",
 }
 """What each part tells of an engine; of each kind there is one."""
 
@@ -159,6 +168,17 @@ def collect(paths: Sequence[object]) -> Found:
     return found
 
 
+def is_bundle(path: object) -> bool:
+    """Whether a path is that of a bundle, or of another zip: told by its first bytes."""
+    try:
+        if not _path(path).is_file():  # a pipe would wait for somebody to write
+            return False
+        with _path(path).open("rb") as file:
+            return file.read(len(bundle.MAGIC)) == bundle.MAGIC
+    except (OSError, ValueError):  # whoever reads it says why it cannot be opened
+        return False
+
+
 def _path(path: object) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise SpecError(f"A {type(path).__name__} is no path.", hint="Give the path of a file.")
@@ -210,6 +230,11 @@ def _take(file: _File, found: Found) -> None:
             if head.startswith(_ONNX):
                 found.add(file.name, _dumped(file.path))
                 return
+            if head.startswith(bundle.MAGIC):
+                raise RecordError(
+                    f"{file.name} is a bundle, or another zip.",
+                    hint="A bundle is read alone, by its path: trtlab.read('name.trtlab').",
+                )
             if b"\0" in head:
                 raise _UnknownKind("is a binary file, and no ONNX model.")
             if size > MAX_BYTES:
@@ -239,7 +264,13 @@ def _take_json(file: _File, data: bytes, found: Found) -> None:
         found.add(name, times)
         return
     if isinstance(content, dict) and {"schema_version", "kind", "record"} <= content.keys():
-        found.add(name, read_record(file.path))
+        record = read_record(file.path)
+        if isinstance(record, RunLine):
+            raise RecordError(
+                f"{name} is the line of a run: it only names the run's records.",
+                hint="Export the run as a bundle: trtlab.export(run, 'name.trtlab').",
+            )
+        found.add(name, record)
     elif is_profile(content):
         found.add(name, read_profile(content, name))
     elif is_times(content):

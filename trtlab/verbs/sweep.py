@@ -167,7 +167,7 @@ def sweep(
             made = _converted(model, recipe, conversion)
             for each in names:
                 judging = None
-                if each not in TENSORRT and (data is not None or _has_images(model)):
+                if each not in TENSORRT and (data is not None or has_images(model)):
                     judging = _Judging(data, labels)
                 jobs += _jobs(
                     made, each, runs, levels, limits, planned, provider, reuse, judging,
@@ -229,7 +229,8 @@ def _converted(
     return ModelRef.of(made), made, None
 
 
-def _has_images(model: Model) -> bool:
+def has_images(model: Model) -> bool:
+    """Whether the zoo has labelled images for a model."""
     entry = catalogue.ENTRIES.get(model.name.removeprefix("zoo:"))
     return model.name.startswith("zoo:") and entry is not None and entry.labelled
 
@@ -364,7 +365,7 @@ def _point(job: _Job, store: Store, progress: Progress, cancel: threading.Event 
     calls: dict[str, Any] = {"store": store, "progress": progress, "cancel": cancel}
     try:
         if job.note is None:
-            point = _measured(point, model, job.reuse, calls)
+            point = measured(point, model, job.reuse, calls)
         elif job.build.backend in TENSORRT:
             point = replace(point, plan=build_with(model, job.build, **calls))
         if job.judging is not None and point.failure is None:
@@ -384,7 +385,7 @@ def _point(job: _Job, store: Store, progress: Progress, cancel: threading.Event 
     return point
 
 
-def _measured(point: Point, model: Model, reuse: bool, calls: Mapping[str, Any]) -> Point:
+def measured(point: Point, model: Model, reuse: bool, calls: Mapping[str, Any]) -> Point:
     """Return the point with a plan and a measurement, from the store where it has them."""
     store: Store = calls["store"]
     if reuse:
@@ -397,10 +398,10 @@ def _measured(point: Point, model: Model, reuse: bool, calls: Mapping[str, Any])
             return replace(point, plan=plan, measurement=known, from_store=True)
     plan = build_with(model, point.build, **calls)
     # Kept where the run fails: what was built is known.
-    measured = replace(point, plan=plan)
+    built = replace(point, plan=plan)
     try:
-        return replace(measured, measurement=benchmark_with(plan, point.run, **calls))
+        return replace(built, measurement=benchmark_with(plan, point.run, **calls))
     except JobCancelled:
         raise
     except TrtlabError as error:
-        return replace(measured, failure=Failure.of(error))
+        return replace(built, failure=Failure.of(error))

@@ -107,6 +107,13 @@ class _Borders:
         for edge in fusion.edges:
             self.held[edge.layer].add(edge.node)
             self.owners[edge.node].add(edge.layer)
+        # ONNX Runtime lays tensors out for its INT8 convolutions by a Transpose of its own.
+        self.laid_out = {
+            layer.outputs[0].name: layer.inputs[0]
+            for number, layer in enumerate(fusion.layers)
+            if layer.type == "Transpose" and not self.held.get(number)
+            and layer.inputs and layer.outputs
+        }  # fmt: skip
 
     def all(self) -> tuple[Border, ...]:
         return tuple(
@@ -119,8 +126,8 @@ class _Borders:
 
     def _of(self, number: int) -> Border:
         layer = self.fusion.layers[number]
-        reads = {(t.name, t.shape): t for t in layer.inputs
-                 if not t.is_constant and t.name not in self.constant}  # fmt: skip
+        declared = [self.laid_out.get(t.name, t) for t in layer.inputs if not t.is_constant]
+        reads = {(t.name, t.shape): t for t in declared if t.name not in self.constant}
         writes = {(t.name, t.shape): t for t in layer.outputs}
         entering, leaving = self._entering(number), self._leaving(number)
         for crossing in (*entering, *leaving):

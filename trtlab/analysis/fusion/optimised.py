@@ -7,12 +7,14 @@ cuts; the nodes met on the way belong to it. Where the layout is blocked (level 
 
 * the node is called ``<original tensor>_nchwc``, also with ``_bn`` or ``_mul`` before that; if it
   has a second input for data, the following Add is in it too, and so is an ``activation``;
-* a node that kept an original node's name writes what that wrote, or, if it writes a small type,
+* a node that kept an original node's name, also with ``_token_`` and a number behind it (level
+  *all*, where QLinearConv moved to another layout), writes what that wrote, or, if it writes a small type,
   what the QuantizeLinear behind it did;
 * a Concat that kept no name is the one with the same inputs;
 * a tensor called ``InsertedPrecisionFreeCast_<original tensor>`` is that one as float32, for the
   processor does not compute in float16; the node's name may begin so too;
-* what ReorderInput and ReorderOutput write stands for what they read, and the other way round.
+* what ReorderInput and ReorderOutput write stands for what they read, and the other way round;
+  so does a Transpose whose output the graph does not know.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from trtlab.record import Edge, EngineLayer, Fate, Rule
 
 _REORDERS = frozenset({"ReorderInput", "ReorderOutput"})
 _SUFFIX = re.compile(r"(?:_token_\d+|_reorder|_nchwc|_nhwc|_bn|_mul|_quantized)+$")
+_TOKEN = re.compile(r"_token_\d+$")
 _AS_FLOAT32 = "InsertedPrecisionFreeCast_"
 _ADDS = frozenset({"Add", "Sum"})
 
@@ -42,8 +45,9 @@ def map_optimised(graph: Graph, layers: Sequence[EngineLayer]) -> Mapped:
     walked = [_walk(layer, origin, cuts, wiring) for layer in layers]
     kept = {}
     for number, (layer, met) in enumerate(zip(layers, walked, strict=True)):
-        if _kept_its_name(layer, wiring) and (layer.name in met or not met):
-            kept[layer.name] = number
+        name = _kept_name(layer, wiring)
+        if name is not None and (name in met or not met):
+            kept[name] = number
     owners: dict[str, dict[int, Rule]] = defaultdict(dict)
     for name, number in kept.items():
         owners[name][number] = "layer name"
@@ -75,13 +79,16 @@ def _fate(
     return same_as(node, same) or Fate(node.name, "unexplained", (), "none")
 
 
-def _kept_its_name(layer: EngineLayer, wiring: Wiring) -> bool:
-    """Whether a layer bears a node's name and can be that node, or one that was fused with it.
+def _kept_name(layer: EngineLayer, wiring: Wiring) -> str | None:
+    """Return the node whose name a layer bears, if it can be that node or one fused with it.
 
     A node without a name in the file is numbered by its place, in each of the two files apart.
     """
-    node = wiring.nodes.get(layer.name)
-    return node is not None and node.file_name is None and node.op in layer.type
+    for name in dict.fromkeys((layer.name, _TOKEN.sub("", layer.name))):
+        node = wiring.nodes.get(name)
+        if node is not None and node.file_name is None and node.op in layer.type:
+            return name
+    return None
 
 
 def _walk(
@@ -92,7 +99,7 @@ def _walk(
     A way back that ends at a cut which the layer does not read belongs to something that is not
     there any more; it is left out where all that the layer reads is known.
     """
-    if layer.type in _REORDERS or (layer.type == "Cast" and layer.name.startswith(_AS_FLOAT32)):
+    if _reorders(layer, wiring) or (layer.type == "Cast" and layer.name.startswith(_AS_FLOAT32)):
         return {}
     written = [origin[t.name] for t in layer.outputs if t.name in origin]
     data = [t.name for t in layer.inputs if not t.is_constant]
@@ -127,7 +134,7 @@ def _origins(wiring: Wiring, layers: Sequence[EngineLayer]) -> dict[str, str]:
         for tensor, told in zip(layer.outputs, _by_layer_name(layer, wiring), strict=False):
             if told is not None:
                 origin.setdefault(tensor.name, told)
-    reorders = [y for y in layers if y.type in _REORDERS and y.inputs and y.outputs]
+    reorders = [y for y in layers if _reorders(y, wiring)]
     joined = {node.inputs: node.outputs[0] for node in wiring.graph.nodes
               if node.op == "Concat" and node.outputs}  # fmt: skip
     # They come in chains at most a few long; each round settles at least one, or ends.
@@ -147,6 +154,16 @@ def _origins(wiring: Wiring, layers: Sequence[EngineLayer]) -> dict[str, str]:
     return origin
 
 
+def _reorders(layer: EngineLayer, wiring: Wiring) -> bool:
+    """Whether a layer was put in to change the layout alone."""
+    if not layer.inputs or not layer.outputs:
+        return False
+    if layer.type == "Transpose":
+        # The graph's own ones keep what they write.
+        return layer.outputs[0].name not in wiring.graph.tensors
+    return layer.type in _REORDERS
+
+
 def _by_layer_name(layer: EngineLayer, wiring: Wiring) -> list[str | None]:
     """Return the original tensors that a layer writes, as far as its name tells."""
     tensor = _SUFFIX.sub("", layer.name.removeprefix(_AS_FLOAT32))
@@ -158,11 +175,13 @@ def _by_layer_name(layer: EngineLayer, wiring: Wiring) -> list[str | None]:
         if activation and (writer is None or wiring.nodes[writer].op != activation):
             tensor = _step(tensor, frozenset({activation}), wiring)
         return [tensor]
-    if _kept_its_name(layer, wiring):
-        outputs = wiring.nodes[layer.name].outputs
+    if (name := _kept_name(layer, wiring)) is not None:
+        outputs = wiring.nodes[name].outputs
         if len(outputs) == len(layer.outputs):
             pairs = zip(outputs, layer.outputs, strict=True)
-            return [_quantised(name, t.dtype, wiring) for name, t in pairs]
+            # ONNX Runtime tells no type of what it moved to another layout.
+            small = "int8" if layer.type.startswith("QLinear") else None
+            return [_quantised(name, t.dtype or small, wiring) for name, t in pairs]
     return []
 
 

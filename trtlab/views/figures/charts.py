@@ -11,8 +11,8 @@ from __future__ import annotations
 import html
 import math
 import textwrap
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, Literal, get_args
 
 import plotly.graph_objects as go
@@ -27,33 +27,32 @@ from trtlab.record import (
     LayerProfile,
     LayerTiming,
     Measurement,
+    Plan,
     Point,
+    Run,
     SweepResult,
     WorkspaceCurve,
     WorkspacePoint,
 )
-from trtlab.stats import Interval, median
+from trtlab.stats import median
 from trtlab.units import (
     N_A,
     text_from_bytes,
     text_from_file_size,
     text_from_ms,
 )
-from trtlab.views.figures.marks import (
-    TEXT_PLACES,
-    families,
-    log_ticks,
-    precision_marks,
-    run_hover,
-)
+from trtlab.views.figures.marks import run_hover
+from trtlab.views.figures.of_curves import PLAIN, CurveMarks, CurveQuantity, curve_figure
 from trtlab.views.figures.of_fusion import FusionQuantity, fusion_figure
+from trtlab.views.figures.of_memory import MemoryQuantity, memory_figure
 from trtlab.views.figures.of_precision import PrecisionQuantity, precision_figure
 from trtlab.views.series import labels, series_of
 from trtlab.views.theme import TOKENS, Theme, template
 
 Quantity = Literal[
-    "latency", "throughput", "memory", "layers", "workspace", FusionQuantity, PrecisionQuantity
-]
+    CurveQuantity, "memory", "layers", "workspace", FusionQuantity, PrecisionQuantity,
+    MemoryQuantity,
+]  # fmt: skip
 _MOST_LAYERS = 14
 
 
@@ -65,6 +64,8 @@ def figure(
     | WorkspaceCurve
     | Fusion
     | Sequence[Point]
+    | Sequence[Run]
+    | Sequence[Plan]
     | Accuracy,
     quantity: Quantity,
     *,
@@ -73,17 +74,20 @@ def figure(
     """Draw records.
 
     Args:
-        records: A sweep or its points, measurements, one layer profile (for ``layers``), one
-            workspace curve (for ``workspace``), one fusion (for ``types`` to ``transitions``) or
-            one accuracy (for ``nodes``).
+        records: A sweep or its points, runs, measurements, one layer profile (for ``layers``), one
+            workspace curve (for ``workspace``), one fusion (for ``types`` to ``transitions`` and
+            ``live``), plans (for ``activations``) or one accuracy (for ``nodes``).
         quantity: ``latency`` against batch with 95 % intervals; ``throughput`` against latency;
-            ``memory`` against batch, stacked by part; ``layers``: time per layer;
+            ``energy`` of an inference against batch, where it was read; ``memory`` against batch,
+            stacked by part; ``layers``: time per layer;
             ``workspace``: what the builder asks for and what engines will take, against the limit;
             ``types`` and ``blocks``: a fusion's layers by type and by block of the model, with
             their time as area where they were timed; ``precision``: its layers by data type;
             ``transitions``: which data types its layers turn into which, and what that takes;
             ``accuracy``: a sweep's top-1, or without labels its SQNR, against latency; ``sizes``:
-            model and plan of each precision against FP32's; ``nodes``: the error behind each node.
+            model and plan of each precision against FP32's; ``nodes``: the error behind each node;
+            ``live``: the tensors alive at each layer of a fusion; ``activations``: what plans
+            reserve against their largest batch.
         theme: ``light`` or ``dark``; the background is transparent.
 
     Raises:
@@ -103,13 +107,27 @@ def figure(
         return _themed(fusion_figure(records, quantity, theme), theme)
     if quantity in ("accuracy", "sizes", "nodes"):
         return _themed(precision_figure(records, quantity, theme), theme)
-    draw = {"latency": _latency, "throughput": _throughput, "memory": _memory}.get(quantity)
-    if draw is None:
-        raise SpecError(
-            f"There is no figure called {quantity!r}.",
-            hint=f"Choose {', '.join(get_args(Quantity))}.",
-        )
-    return _themed(draw(_measurements(records), theme), theme)
+    if quantity in ("live", "activations"):
+        return _themed(memory_figure(records, quantity, theme), theme)
+    if quantity == "memory":
+        return _themed(_memory(_measurements(records), theme), theme)
+    if quantity in ("latency", "throughput", "energy"):
+        return curves(_measurements(records), quantity, theme=theme)
+    raise SpecError(
+        f"There is no figure called {quantity!r}.",
+        hint=f"Choose {', '.join(get_args(Quantity))}.",
+    )
+
+
+def curves(
+    measurements: Sequence[Measurement],
+    quantity: CurveQuantity,
+    marks: CurveMarks = PLAIN,
+    *,
+    theme: Theme = "light",
+) -> go.Figure:
+    """Draw ``latency``, ``throughput`` or ``energy`` as ``figure`` does, with marks."""
+    return _themed(curve_figure(measurements, quantity, theme, marks), theme)
 
 
 def plotly_js() -> str:
@@ -123,83 +141,19 @@ def _measurements(records: object) -> list[Measurement]:
     several = records.measurements if isinstance(records, SweepResult) else records
     if not isinstance(several, Iterable):
         raise SpecError(f"A {type(records).__name__} holds no measurements.", hint="trtlab.sweep")
-    found = [r.measurement if isinstance(r, Point) else r for r in several]
+    found = [r.measurement if isinstance(r, Point | Run) else r for r in several]
     return [m for m in found if isinstance(m, Measurement)]
 
 
 def _themed(fig: go.Figure, theme: Theme) -> go.Figure:
     # No title inside: only the legend needs room above, and grows it as it wraps.
-    return fig.update_layout(template=template(theme), margin={"t": 28})
+    return fig.update_layout(template=_template(theme), margin={"t": 28})
 
 
-def _lines(
-    measurements: Sequence[Measurement],
-    theme: Theme,
-    x: Callable[[Measurement], float],
-    y: Callable[[Measurement], float],
-    span: Callable[[Measurement], Interval | None],
-    *,
-    name_points: bool,
-) -> go.Figure:
-    fig = go.Figure()
-    series = series_of(measurements)
-    names = labels(series)
-    seen: Counter[tuple[str, ...]] = Counter()
-    for place, (key, points) in enumerate(series.items()):
-        family = (*families(key.recipe), "weights" * ("-weights" in key.recipe))
-        spans = [(y(m), span(m)) for m in points]
-        fig.add_scatter(
-            x=[x(m) for m in points],
-            y=[y(m) for m in points],
-            name=html.escape(names[key]),
-            mode="lines+markers+text" if name_points else "lines+markers",
-            text=[f"{m.batch or ''}" for m in points] if name_points else None,
-            textposition=TEXT_PLACES[place % len(TEXT_PLACES)],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [known.high - value if known else None for value, known in spans],
-                "arrayminus": [value - known.low if known else None for value, known in spans],
-                "thickness": 1.5,
-                "width": 4,
-            },
-            hovertext=[run_hover(m) for m in points],
-            hoverinfo="text",
-            customdata=[m.plan for m in points],
-            **precision_marks(seen[family], key.recipe, theme),
-        )
-        seen[family] += 1
-    fig.update_layout(showlegend=len(series) > 1)
-    return fig
-
-
-def _latency(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
-    measurements = [m for m in measurements if m.batch is not None]
-    fig = _lines(
-        measurements, theme, lambda m: m.batch or 1, lambda m: m.median_ms,
-        lambda m: m.median_interval_ms, name_points=False,
-    )  # fmt: skip
-    contents = ", ".join(sorted({m.contents for m in measurements})) or "call"
-    batches = sorted({m.batch for m in measurements if m.batch})
-    fig.update_xaxes(title="batch (log scale)", type="log", tickvals=batches,
-                     ticktext=[str(b) for b in batches])  # fmt: skip
-    ticks = log_ticks(m.median_ms for m in measurements)
-    fig.update_yaxes(title=f"p50, ms, {contents} (log scale)", type="log", **ticks)
-    return fig
-
-
-def _throughput(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
-    fig = _lines(
-        measurements, theme, lambda m: m.median_ms, lambda m: m.throughput,
-        lambda m: m.throughput_interval, name_points=True,
-    )  # fmt: skip
-    ticks = log_ticks(m.median_ms for m in measurements)
-    title = "p50, ms (log scale); numbers are batch sizes"
-    fig.update_xaxes(title=title, type="log", **ticks)
-    tops = [(m.throughput_interval or (0, m.throughput))[1] for m in measurements]
-    room = {"range": [0, 1.15 * max(tops)]} if tops else {}  # for the numbers above the points
-    fig.update_yaxes(title="inferences/s", **room)
-    return fig
+@cache
+def _template(theme: Theme) -> go.layout.Template:
+    """Return the template as plotly's object: checking it anew takes 0.1 s a figure."""
+    return go.layout.Template(template(theme))
 
 
 _PARTS: tuple[tuple[str, Callable[[HostMemory], int | None]], ...] = (
@@ -223,6 +177,7 @@ def _memory(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
         [str(m.batch or N_A) for points in series.values() for m in points],
     ]
     flat = [m for points in series.values() for m in points]
+    hovers = [run_hover(m) for m in flat]
     # One group of bars needs no second row of labels below the axis.
     x: Any = axis if len(series) > 1 else axis[1]
     for (label, part), fill, hatch in zip(_PARTS, fills, hatching, strict=True):
@@ -236,7 +191,8 @@ def _memory(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
                 "line": {"color": tokens.line2, "width": 1},
             },
             hovertext=[
-                f"{label}: {text_from_bytes(part(m.memory))}<br>{run_hover(m)}" for m in flat
+                f"{label}: {text_from_bytes(part(m.memory))}<br>{hover}"
+                for m, hover in zip(flat, hovers, strict=True)
             ],
             hoverinfo="text",
         )
@@ -247,7 +203,7 @@ def _memory(measurements: Sequence[Measurement], theme: Theme) -> go.Figure:
         name="peak above start",
         mode="markers",
         marker={"symbol": "line-ew", "size": size, "line": {"width": 3, "color": tokens.bad}},
-        hovertext=[run_hover(m) for m in flat],
+        hovertext=hovers,
         hoverinfo="text",
     )
     fig.update_layout(barmode="stack", bargap=0.4)

@@ -1,0 +1,411 @@
+"""What the workbench does in the background: one queue, one thread, one job at a time.
+
+Native work runs in workers (``trtlab.worker``), so the kernel stays usable and a job is stopped
+by killing its worker. Every job ends in records or in a ``Problem``; none raises to nobody.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from trtlab.app.machine import Machine
+from trtlab.app.problems import problem_of, unexpected
+from trtlab.app.state import Bar, Job, Planned, State
+from trtlab.errors import JobCancelled, StoreError, TrtlabError
+from trtlab.model.types import Model, batch_axis
+from trtlab.record import Run
+from trtlab.spec import TENSORRT, Setup
+from trtlab.verbs.accuracy import accuracy
+from trtlab.verbs.load import graph_of, load
+from trtlab.verbs.run import (
+    PARTS,
+    failed_run,
+    history,
+    known_run,
+    run_with,
+    runner_for,
+    whole_run,
+)
+from trtlab.verbs.workspace import workspace
+
+PART_WORDS = {
+    "convert": "Convert",
+    "build": "Build",
+    "measure": "Measure",
+    "layers": "Time per layer",
+    "accuracy": "Accuracy",
+}
+LOG_LINES = 200
+HISTORY = 50
+"""How many earlier runs are listed: more would only slow the list down."""
+
+_REST_SECONDS = 0.1
+"""At least this long between two reports of progress: a page cannot show more."""
+
+
+class Jobs:
+    """Runs jobs for a state, one after the other.
+
+    Args:
+        state: What they read and write.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._cancel = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._last_told = 0.0
+
+    # Starting and ending
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Do a job after those that wait."""
+        with self._state.lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="trtlab", daemon=True)
+                self._thread.start()
+        self._queue.put(job)
+
+    def stop(self) -> None:
+        """Stop the running job; what it has made stays."""
+        self._cancel.set()
+
+    def close(self) -> None:
+        """Stop, and end the thread."""
+        self._cancel.set()
+        if self._thread is not None:
+            self._queue.put(None)
+
+    def wait(self) -> None:
+        """Wait until nothing is left to do, for scripts and tests."""
+        self._queue.join()
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            try:
+                job()
+            except JobCancelled:
+                self._state.update(status="Stopped")
+            except TrtlabError as error:
+                self._state.update(problem=problem_of(error, self._state), status="Failed")
+            except Exception as error:  # noqa: BLE001 - a thread's traceback would reach nobody
+                self._state.update(problem=unexpected(error), status="Failed")
+            finally:
+                self._state.update(busy=False)
+                self._queue.task_done()
+        self._queue.task_done()
+
+    def _begin(self, title: str, points: Sequence[Planned] = (), expected: Any = None) -> None:
+        self._cancel.clear()
+        self._say(title)
+        job = Job(title, time.monotonic(), (), expected)
+        self._state.update(
+            busy=True,
+            job=job,
+            job_title=title,
+            job_points=tuple(points),
+            status=title,
+            problem=None,
+            sweeping=False,
+        )
+
+    def _say(self, text: str) -> None:
+        line = f"{datetime.now():%H:%M:%S} {text}"
+        self._state.update(log=(*self._state.log, line)[-LOG_LINES:])
+
+    # Jobs
+
+    def open(self, source: str) -> None:
+        """Open a model: its IO tensors, its graph, what the store has of it."""
+        self.submit(lambda: self._open(source))
+
+    def measure(self, setups: Sequence[Setup]) -> None:
+        """Make a run of each setup."""
+        self._busy_job(lambda: self.measure_now(setups))
+
+    def measure_now(self, setups: Sequence[Setup]) -> None:
+        """Make a run of each setup, as part of a job."""
+        model = self._state.opened
+        if model is not None:
+            self._measure(model, setups)
+
+    def search_workspace(self) -> None:
+        """Find the smallest workspace limit that builds."""
+        self._busy_job(self._search_workspace)
+
+    def find_node_errors(self, run: Run) -> None:
+        """Find where the error of a precision enters."""
+        self._busy_job(lambda: self._find_node_errors(run))
+
+    def _busy_job(self, job: Callable[[], None]) -> None:
+        state = self._state
+        with state.lock:
+            if state.busy:
+                return
+            state.update(busy=True)
+        self.submit(job)
+
+    def _open(self, source: str) -> None:
+        state = self._state
+        self._begin(f"Opening {source}")
+        if state.machine is None:
+            self._ask_machine()
+        model = load(source, store=state.store, progress=self._progress, cancel=self._cancel)
+        graph = graph_of(model, state.store) if model.source == "onnx" else None
+        changes = controls_for(model, state)
+        state.update(
+            opened=model, graph=graph, recorded="", source=source, status="Ready", **changes
+        )
+        self._list_history()
+        known = state.known()
+        if known is not None:
+            state.add(known)
+
+    def look(self) -> None:
+        """Ask what this machine can do, and what the store has."""
+        self.submit(self._ask_machine)
+        self.list_history()
+
+    def list_history(self) -> None:
+        """List the earlier runs of the store."""
+        self.submit(self._list_history)
+
+    def _ask_machine(self) -> None:
+        machine = Machine.ask()
+        state = self._state
+        # A builder that was chosen stays, where it can be had here.
+        first = next(iter(machine.builders), state.builder)
+        builder = state.builder if state.builder in machine.builders and state.target else first
+        state.update(
+            machine=machine,
+            builder=builder,
+            target=state.target
+            if state.target in machine.targets(builder)
+            else default_target(machine, builder),
+            runner=next(iter(machine.runners(builder)), ""),
+        )
+
+    def _list_history(self) -> None:
+        state = self._state
+        try:
+            state.update(history=tuple(history(state.store, HISTORY)))
+        except StoreError as error:
+            state.update(problem=problem_of(error, state))
+
+    def recall(self, index: int) -> None:
+        """Show an earlier run of the store."""
+        state = self._state
+        if not 0 <= index < len(state.history):
+            return
+        found = whole_run(state.history[index], state.store)
+        if found is None:
+            self._say("That run's records are gone from the store")
+            state.update(status="That run's records are gone from the store")
+            return
+        state.add(replace(found, from_store=True))
+
+    def _measure(self, model: Model, setups: Sequence[Setup]) -> None:
+        state = self._state
+        points = [Planned(setup) for setup in setups]
+        what = f"{len(setups)} points" if len(setups) > 1 else _words(setups[0])
+        self._begin(f"Building {what}", points, self._expected(model, setups))
+        done = 0
+        for index, setup in enumerate(setups):
+            run = known_run(model, setup, state.store)
+            if run is not None:
+                self._settle(points, index, Planned(setup, "store", run))
+                done += 1
+                continue
+            self._settle(points, index, Planned(setup, "running"))
+            try:
+                run = self._one(model, setup, index, len(setups))
+            except JobCancelled:
+                self._settle(points, index, Planned(setup))
+                break
+            except TrtlabError as error:
+                self._say(f"{_words(setup)}: {error.message}")
+                failed = failed_run(model, setup, error, state.store)
+                self._settle(points, index, Planned(setup, "failed", failed))
+                if len(setups) == 1:
+                    state.update(
+                        problem=problem_of(error, state),
+                        status="Not built",
+                        runs=(*state.runs, failed),
+                    )
+                    return
+                continue
+            self._settle(points, index, Planned(setup, "done", run))
+            done += 1
+        failed_count = sum(p.state == "failed" for p in points)
+        if self._cancel.is_set():
+            status = f"Stopped after {done} of {len(points)} points. They are kept."
+        elif failed_count:
+            status = f"Done: {done} points, {failed_count} failed"
+        else:
+            status = "Ready"
+        self._say(status if status != "Ready" else f"Done: {what}")
+        state.update(status=status)
+        self._list_history()
+
+    def _one(self, model: Model, setup: Setup, index: int, count: int) -> Run:
+        part = ["build"]
+
+        def on_part(name: str) -> None:
+            part[0] = name
+            self._say(f"{_words(setup)}: {PART_WORDS[name].lower()}")
+            tell("", 0, 0)
+
+        def tell(phase: str, done: int, total: int) -> None:
+            at = PARTS.index(part[0])
+            bars = (
+                *((Bar("Sweep", index, count, f"{index} done of {count}"),) * (count > 1)),
+                Bar(_words(setup), at, len(PARTS), f"part {at + 1} of {len(PARTS)}"),
+                Bar(PART_WORDS[part[0]]),
+            )
+            if phase:
+                note = f"{done} of {total}" if total else ""
+                bars = (*bars, Bar(phase, done, total, note))
+            self._tell(bars, force=not phase)
+
+        return run_with(
+            model,
+            setup,
+            store=self._state.store,
+            progress=tell,
+            on_part=on_part,
+            cancel=self._cancel,
+        )
+
+    def _settle(self, points: list[Planned], index: int, point: Planned) -> None:
+        """Write down what became of a point, and show its run."""
+        points[index] = point
+        state = self._state
+        with state.lock:
+            title = state.job_title
+            if len(points) > 1:
+                title = f"Point {index + 1} of {len(points)}: {_words(point.setup)}"
+            state.update(job_points=tuple(points), job_title=title, status=title)
+            if point.run is not None and point.state != "failed":
+                state.add(point.run)
+            elif point.run is not None and len(points) > 1:
+                state.update(runs=(*state.runs, point.run))
+
+    def _search_workspace(self) -> None:
+        state = self._state
+        model = state.opened
+        self._begin("Searching the smallest workspace that builds")
+        if model is None:
+            return
+        setup = state.setup()
+        made = self._made(model, setup)
+        curve = workspace(
+            made,
+            backend=setup.builder,
+            target=setup.target,
+            batch=setup.batches,
+            shapes=setup.shapes or None,
+            quick=True,
+            store=state.store,
+            progress=self._progress,
+            cancel=self._cancel,
+        )
+        others = tuple(c for c in state.workspaces if c.model.hash != curve.model.hash)
+        state.update(workspaces=(*others, curve), status="Ready")
+
+    def _made(self, model: Model, setup: Setup) -> Model:
+        from trtlab.verbs.convert import convert
+
+        if setup.precision in (None, model.recipe):
+            return model
+        return convert(
+            model,
+            str(setup.precision),
+            calibration=setup.calibration,
+            store=self._state.store,
+            progress=self._progress,
+            cancel=self._cancel,
+        )
+
+    def _find_node_errors(self, run: Run) -> None:
+        state = self._state
+        self._begin("Finding where the error enters")
+        model = load(run.line.origin, store=state.store, cancel=self._cancel)
+        found = accuracy(
+            self._made(model, run.setup),
+            run.setup.data,
+            per_node=True,
+            arithmetic="emulated",
+            store=state.store,
+            progress=self._progress,
+            cancel=self._cancel,
+        )
+        state.update(node_errors={**state.node_errors, run.line.made.hash: found}, status="Ready")
+
+    # Progress
+
+    def _progress(self, phase: str, done: int, total: int) -> None:
+        note = f"{done} of {total}" if total else ""
+        self._tell((Bar(phase, done, total, note),))
+
+    def _tell(self, bars: tuple[Bar, ...], *, force: bool = False) -> None:
+        now = time.monotonic()
+        state = self._state
+        if (force or now - self._last_told >= _REST_SECONDS) and state.job is not None:
+            self._last_told = now
+            state.update(job=replace(state.job, bars=bars))
+
+    def _expected(self, model: Model, setups: Sequence[Setup]) -> float | None:
+        """Return the seconds that these runs will take, from those of this model made before."""
+        new = [s for s in setups if known_run(model, s, self._state.store) is None]
+        each = expected_seconds(self._state, model)
+        return None if each is None else each * len(new)
+
+
+def expected_seconds(state: State, model: Model) -> float | None:
+    """Return what one new run of a model took in the median, None where none was timed."""
+    lines = [run.line for run in state.runs] + list(state.history)
+    took = [
+        line.seconds
+        for line in lines
+        if line.seconds and line.model.hash == model.hash and line.setup.quick == state.quick
+    ]
+    return median(took) if took else None
+
+
+def default_target(machine: Machine, builder: str) -> str:
+    """Return the GPU here, or without one the target that ``build`` takes; "" for none."""
+    targets = machine.targets(builder)
+    if not targets or "current" in targets:
+        return "current" if targets else ""
+    return "sm89" if "sm89" in targets else targets[0]
+
+
+def controls_for(model: Model, state: State) -> dict[str, Any]:
+    """Return the controls that fit a model that was just opened."""
+    has_axis = batch_axis(model.inputs) is not None
+    from trtlab.verbs.sweep import has_images
+
+    return {
+        "precision": "fp32" if model.recipe == "fp32" else model.recipe,
+        "batches": state.batches if has_axis else (1, 1, 1),
+        "calibration": "" if has_images(model) else state.calibration or "random",
+        "layer": "",
+        "wrong": {},
+        "problem": None,
+        "runner": state.runner
+        if state.runner or state.builder in TENSORRT
+        else runner_for(state.builder),
+    }
+
+
+def _words(setup: Setup) -> str:
+    name = (setup.precision or "as it is").upper()
+    return name if setup.batch is None else f"{name}, batch {setup.batch}"
