@@ -10,7 +10,7 @@ TRTLAB_MODELOPT ?= .modelopt
 
 .PHONY: help lab test check check-bindings demo bench modelopt clean
 help:
-	@echo "make lab     set up, then open the workbench in JupyterLab (ARGS=--no-browser to only serve)"
+	@echo "make lab     set up, then open the workbench in JupyterLab (ARGS=--no-browser only serves, --kiosk: the screen alone)"
 	@echo "make test    set up, then run make check and all tests (browser tests need a Chromium)"
 	@echo "make demo    set up, then sweep two networks and write trtlab-demo.html"
 	@echo "make check   ruff, mypy, import-linter, notebook hygiene"

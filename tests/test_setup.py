@@ -31,7 +31,10 @@ def test_its_run_and_its_build_hold_what_belongs_to_them():
         ({"batches": (0, 2, 8)}, "A batch size"),
         ({"batch": 0}, "Batch"),
         ({"streams": 0}, "Streams"),
-        ({"builder": "tensorrt", "runner": "tensorrt", "batches": (1, 2, 4), "batch": 8}, "outside"),
+        (
+            {"builder": "tensorrt", "runner": "tensorrt", "batches": (1, 2, 4), "batch": 8},
+            "outside",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(settings, said):

@@ -73,11 +73,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'trtlab' has no attribute {name!r}")
     module = importlib.import_module(_PUBLIC[name])
-    value = (
-        module
-        if module.__name__.endswith(f".app.{name}") and name == "panels"
-        else getattr(module, name)
-    )
+    value = module if name == "panels" else getattr(module, name)  # a module itself: its tabs
     globals()[name] = value
     return value
 

@@ -199,9 +199,7 @@ def test_one_precision_is_always_pressed(filled):
 
 def test_a_model_in_another_precision_cannot_be_converted_again(filled):
     filled.state.update(opened=a_model("qdq"), precision="qdq")
-    assert all(
-        button(filled, name).disabled for name in ("FP32", "FP16", "INT8", "FP8", "BF16")
-    )
+    assert all(button(filled, name).disabled for name in ("FP32", "FP16", "INT8", "FP8", "BF16"))
     assert "is in qdq already" in text(filled)
 
 

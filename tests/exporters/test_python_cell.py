@@ -84,6 +84,12 @@ def test_the_setups_words_are_taken_where_they_say_it_all():
     assert "accuracy = trtlab.accuracy(host)" in cell
 
 
+def test_the_target_is_named_since_its_default_is_the_machines():
+    made = running.run(asked=running.setup(target=None))
+    assert 'target="sm89"' in python_cell(made)
+    assert "target" not in python_cell(running.on_gpu())
+
+
 def test_what_only_the_plan_knows_is_printed():
     made = running.run()
     shapes = ShapeRange((1, 1, 4, 4), (2, 1, 8, 8), (4, 1, 9, 9))
@@ -122,6 +128,13 @@ def test_failed_and_unmeasured_runs_say_why():
     assert 'workspace="256MiB"' in cell
     assert "fusion" not in cell
     assert "# Not measured: not built" in cell
+
+
+def test_files_of_other_tools_do_not_tell_all_settings():
+    made = running.run()
+    assert "add the shapes" not in python_cell(made)
+    made = replace(made, plan=replace(made.plan, plan_bytes=None))
+    assert "# Only files about this engine were read: add the shapes" in python_cell(made)
 
 
 def test_a_model_from_elsewhere_asks_for_its_file():
@@ -181,8 +194,7 @@ def test_a_sweep_over_a_default_names_it():
 
 def test_what_was_only_built_is_said():
     cell = sweep_cell([running.setup(runner=None)], "zoo:digits")
-    assert "# Some were only built" in cell
-    assert "runner" not in cell.split("runs =")[1]
+    assert "runner='none'" in cell
 
 
 def test_long_calls_are_broken_and_remarks_stay_one_line():

@@ -140,6 +140,19 @@ def test_a_failed_build_names_what_is_missing():
     assert "--memPoolSize=workspace:256M" in words(running.failed())
 
 
+def test_files_of_other_tools_do_not_tell_all_settings():
+    made = running.on_gpu()
+    assert not any("add the shapes" in line for line in comments(made))
+    made = replace(made, plan=replace(made.plan, plan_bytes=None))
+    assert any("add the shapes" in line for line in comments(made))
+
+
+def test_where_nothing_ran_nothing_is_said_to_be_timed():
+    asked = running.setup(runner=None)
+    made = running.relined(replace(running.run(), measurement=None, ran=None), setup=asked)
+    assert any("Nothing was timed" in line for line in comments(made))
+
+
 def test_several_profiles_are_not_dropped_silently():
     made = running.on_gpu()
     two = with_config(made, profiles=made.plan.config.profiles * 2)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from trtlab.app.machine import WORDS, Machine, load_text
+from trtlab.app.machine import Machine, load_text
 from trtlab.app.panels.base import Panel
 from trtlab.app.state import State
 from trtlab.record import Run
 from trtlab.spec import TENSORRT
 from trtlab.views.cards import button, card, chip, mark, run_text
+from trtlab.views.precision_sentences import BACKENDS
 from trtlab.views.theme import badge
 
 KEYS = (
@@ -159,7 +160,7 @@ def footer(state: State) -> str:
         )
         ran = run.ran is not None and run.ran.hash == plan.hash
         never = "" if ran else ", never run"
-        words = f"{WORDS.get(plan.config.backend, plan.config.backend)} {version}".strip()
+        words = f"{BACKENDS.get(plan.config.backend, plan.config.backend)} {version}".strip()
         said.append(f"Engine: {words} for {plan.target_text}{never}.")
     if run.measurement is not None:
         m = run.measurement

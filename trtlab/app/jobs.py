@@ -337,17 +337,19 @@ class Jobs:
     def _find_node_errors(self, run: Run) -> None:
         state = self._state
         self._begin("Finding where the error enters")
-        model = load(run.line.origin, store=state.store, cancel=self._cancel)
+        # The same subject and data as before, so that the rest of the record stays as it is.
+        ran = run.ran if run.ran and run.ran.config.backend not in TENSORRT else None
+        made = ran or self._made(load(run.line.origin, store=state.store), run.setup)
         found = accuracy(
-            self._made(model, run.setup),
+            made,
             run.setup.data,
             per_node=True,
-            arithmetic="emulated",
             store=state.store,
             progress=self._progress,
             cancel=self._cancel,
         )
-        state.update(node_errors={**state.node_errors, run.line.made.hash: found}, status="Ready")
+        state.exchange(run, replace(run, accuracy=found))
+        state.update(status="Ready")
 
     # Progress
 

@@ -12,16 +12,10 @@ from trtlab.environment import available_cores, gpu_state
 from trtlab.model.types import Model
 from trtlab.spec import TENSORRT, BuildConfig
 from trtlab.verbs.choose import status_of
+from trtlab.views.precision_sentences import BACKENDS
 
 RECIPES = ("fp32", "fp16", "bf16", "int8", "fp8", "int8-weights", "int4-weights")
 """One button each, in this order."""
-
-WORDS: Mapping[str, str] = {
-    "tensorrt": "TensorRT",
-    "tensorrt_rtx": "TensorRT-RTX",
-    "onnxruntime": "ONNX Runtime",
-}
-"""What backends are called on the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ class Machine:
     def version(self, name: str) -> str:
         """Return ``TensorRT-RTX 1.7.1``."""
         version = self.statuses[name].version
-        return WORDS[name] if version is None else f"{WORDS[name]} {_short(version)}"
+        return BACKENDS[name] if version is None else f"{BACKENDS[name]} {_short(version)}"
 
     def builds(self, recipe: str, builder: str) -> Ability:
         """Whether a recipe can be built; of joined recipes all parts are wanted."""

@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets as w
 
 from trtlab.app.jobs import default_target, expected_seconds
-from trtlab.app.machine import RECIPES, WORDS, Machine, cannot
+from trtlab.app.machine import RECIPES, Machine, cannot
 from trtlab.app.state import CONTROLS, State
 from trtlab.errors import SpecError, TrtlabError
 from trtlab.model.types import batch_axis
@@ -23,6 +23,7 @@ from trtlab.units import (
     text_from_bytes,
     text_from_shape,
 )
+from trtlab.views.precision_sentences import BACKENDS
 from trtlab.views.theme import badge
 from trtlab.views.widgets.frame import UPLOAD_BYTES
 from trtlab.zoo.catalogue import ENTRIES
@@ -431,7 +432,7 @@ def _workspace(state: State) -> w.VBox:
 
     def smallest() -> str:
         if state.builder not in TENSORRT:
-            return f"{WORDS[state.builder]} has no workspace."
+            return f"{BACKENDS[state.builder]} has no workspace."
         curves = [c for c in state.curves() if c.smallest_bytes is not None]
         if curves:
             size = text_from_bytes(curves[-1].smallest_bytes)
@@ -493,7 +494,7 @@ def _backends(state: State) -> w.VBox:
             control.disabled = off or machine is None
         if machine is None:
             return
-        _offer(builder, [(WORDS[n], n) for n in machine.builders], state.builder)
+        _offer(builder, [(BACKENDS[n], n) for n in machine.builders], state.builder)
         targets = machine.targets(state.builder)
         _offer(target, [(t, t) for t in targets] or [("this CPU", "")], state.target)
         target.disabled = target.disabled or not targets
@@ -520,7 +521,9 @@ def _backends(state: State) -> w.VBox:
 
 def runner_words(machine: Machine, name: str) -> str:
     """What a runner is called: ``ONNX Runtime, CPU``."""
-    return f"{WORDS[name]}, {'GPU' if name in TENSORRT else 'CPU'}" if machine else WORDS[name]
+    return (
+        f"{BACKENDS[name]}, {'GPU' if name in TENSORRT else 'CPU'}" if machine else BACKENDS[name]
+    )
 
 
 def _offer(control: w.Dropdown, options: Sequence[tuple[str, str]], chosen: str) -> None:

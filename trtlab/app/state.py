@@ -148,8 +148,6 @@ class State(t.HasTraits):
     history = t.Tuple()
     """Lines of earlier runs in the store, newest first."""
     workspaces = t.Tuple()
-    node_errors = t.Dict()
-    """By model hash the ``Accuracy`` with the errors of its nodes."""
     recorded = t.Unicode("")
     """The bundle that is shown, in words; "" where runs are of this session."""
 
@@ -230,7 +228,8 @@ class State(t.HasTraits):
     def setup(self, batch: int | None = None, **changes: Any) -> Setup:
         """Return the controls as a ``Setup``, for one batch; raises SpecError."""
         model = self.opened
-        has_axis = model is not None and batch_axis(model.inputs) is not None
+        # Whole shapes hold the batch already.
+        has_axis = model is not None and batch_axis(model.inputs) is not None and not self.shapes
         on_tensorrt = self.builder in TENSORRT
         asked: dict[str, Any] = {
             "precision": None if model and model.recipe != "fp32" else self.precision,
@@ -295,6 +294,20 @@ class State(t.HasTraits):
             last = known[-1] or runs[-1]
             self.update(
                 runs=(*self.runs, *new), selected=last if select else self.selected or last
+            )
+
+    def numbered(self, number: str) -> Run | None:
+        """Return the run with that number, or None."""
+        at = int(number) if number.isdecimal() else 0
+        return self.runs[at - 1] if 0 < at <= len(self.runs) else None
+
+    def exchange(self, old: Run, new: Run) -> None:
+        """Put a run in the place of another, wherever that is shown."""
+        with self.lock:
+            self.update(
+                runs=tuple(new if run is old else run for run in self.runs),
+                selected=new if self.selected is old else self.selected,
+                baseline=new if self.baseline is old else self.baseline,
             )
 
     def same(self, run: Run) -> Run | None:

@@ -16,8 +16,41 @@ SMALL = ("digits_mobile", "digits", "squeezenet", "resnet50")
 """Networks offered first: two trained ones, and two that people know."""
 
 
-def welcome(state: State) -> str:
-    """Return the first screen as HTML."""
+def first_screen(state: State) -> str:
+    """Return what is shown before the first run: the ways in, or what the open model is."""
+    return _welcome(state) if state.opened is None else _opened(state)
+
+
+def _opened(state: State) -> str:
+    """Say what is open, and what one press will do."""
+    model, graph = state.opened, state.graph
+    if model is None:
+        return ""
+    nodes = "" if graph is None else f"{len(graph.nodes):,} nodes, "
+    weights = text_from_file_size(model.weight_bytes)
+    ops: dict[str, int] = {}
+    for node in graph.nodes if graph else ():
+        ops[node.op] = ops.get(node.op, 0) + 1
+    most = sorted(ops.items(), key=lambda item: -item[1])[:8]
+    told = ", ".join(f"{count} {op}" for op, count in most)
+    steps = ["build the engine and list its layers, fused from your nodes"]
+    if state.runner:
+        steps.append("run the model: latency, throughput, memory, time per layer")
+    if model.name.startswith("zoo:") and ENTRIES[model.name[4:]].labelled:
+        steps.append("judge its accuracy on labelled samples")
+    listed = "".join(f"<li>{html.escape(step)}</li>" for step in steps)
+    off = "a job runs" if state.busy else ""
+    return (
+        f"<div class='trtlab-welcome'><h2>{html.escape(model.name)} is open</h2>"
+        f"<p>{nodes}weights {weights}, {html.escape(model.recipe.upper())}. "
+        f"{html.escape(told)}.</p>"
+        "<section class='trtlab-card trtlab-first'><h3>One press will</h3>"
+        f"<ol>{listed}</ol>{button('Build & measure', 'build', kind='main', off=off)}</section>"
+        f"{_legend()}</div>"
+    )
+
+
+def _welcome(state: State) -> str:
     networks = "".join(_network(name) for name in SMALL)
     return (
         "<div class='trtlab-welcome'><h2>See what TensorRT makes of your network</h2>"

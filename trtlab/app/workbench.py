@@ -18,7 +18,7 @@ from trtlab.app.problems import problem_of, unexpected
 from trtlab.app.rail import Rail
 from trtlab.app.state import CONTROLS, Problem, State
 from trtlab.app.still import Still
-from trtlab.app.welcome import welcome
+from trtlab.app.welcome import first_screen
 from trtlab.errors import SpecError, TrtlabError
 from trtlab.exporters.python_cell import python_cell
 from trtlab.formats.bundle import read_bundle
@@ -92,12 +92,13 @@ class Workbench(Screen):
         self.jobs = Jobs(state)
         self._panels: dict[str, Panel] = {}
         self._place = w.VBox()
+        self._first = _drawn(state, first_screen, "machine", "opened", "busy", "history")
         super().__init__(state, self._parts(state), self.act)
         self._still = Still(state)
         self.frame.still = self._still.name
         self.add_class("trtlab-workbench")
         self.layout.height = f"{height}px"
-        state.listen(self._show_panel, "tab", "selected", "machine")
+        state.listen(self._show_panel, "tab", "selected")
         state.listen(self._answer_known, *CONTROLS)
         state.listen(self._follow_recording, "selected", "recorded")
         state.listen(self._ask_picture, "selected", "busy", "theme")
@@ -218,8 +219,7 @@ class Workbench(Screen):
     def _show_panel(self) -> None:
         state = self.state
         if state.selected is None:
-            first = w.HTML(welcome(state))
-            self._place.children = (first,)
+            self._place.children = (self._first,)
             return
         panel = self._panels.get(state.tab)
         if panel is None:
@@ -297,17 +297,13 @@ class Workbench(Screen):
         if self.state.selected is not None and value in {panel.name for panel in TABS}:
             self.state.update(tab=value)
 
-    def _run(self, value: str) -> Run | None:
-        number = int(value) if value.isdecimal() else 0
-        return self.state.runs[number - 1] if 0 < number <= len(self.state.runs) else None
-
     def _do_select(self, value: str) -> None:
-        run = self._run(value)
+        run = self.state.numbered(value)
         if run is not None:
             self.state.update(selected=run)
 
     def _do_pin(self, value: str) -> None:
-        run = self._run(value) if value else self.state.selected
+        run = self.state.numbered(value) if value else self.state.selected
         if run is not None:
             self.state.update(baseline=run)
 
@@ -414,8 +410,8 @@ class Workbench(Screen):
         if self._may_build() and self.state.builder in TENSORRT:
             self.jobs.search_workspace()
 
-    def _do_per_node(self, _value: str) -> None:
-        run = self.state.selected
+    def _do_per_node(self, value: str) -> None:
+        run = self.state.numbered(value) or self.state.selected
         if run is not None and not self.state.recorded:
             self.jobs.find_node_errors(run)
 

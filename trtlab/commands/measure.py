@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from trtlab.commands.answer import Answer, code_of, error_of, text_of, writable
 from trtlab.commands.options import (
+    bench_settings,
     build_settings,
     built_plan,
     cap_of,
     ints_of,
     level_of,
     model_of,
+    profile_settings,
     ranges_of,
     shapes_of,
 )
@@ -120,19 +122,7 @@ def run_bench(options: argparse.Namespace) -> Answer:
     target = writable(options.output, [options.model])
     with progress_line() as progress:
         plan = built_plan(options, progress)
-        measurement = benchmark(
-            plan,
-            batch=options.batch,
-            shapes=shapes_of(options),
-            streams=options.streams,
-            threads=options.threads,
-            activation_cap=cap_of(options),
-            cuda_graph=options.cuda_graph,
-            transfers=options.transfers,
-            quick=options.quick,
-            seed=options.seed,
-            progress=progress,
-        )
+        measurement = benchmark(plan, progress=progress, **bench_settings(options))
     error = error_of(lambda: write_record(measurement, target)) if target else None
     identity = record_id(measurement)[:12]
     data = {"schema_version": 1, "id": identity, **_measurement_data(measurement, plan)}
@@ -173,12 +163,7 @@ def run_profile(options: argparse.Namespace) -> Answer:
 
     with progress_line() as progress:
         layers = profile(
-            built_plan(options, progress),
-            batch=options.batch,
-            shapes=shapes_of(options),
-            threads=options.threads,
-            quick=options.quick,
-            progress=progress,
+            built_plan(options, progress), progress=progress, **profile_settings(options)
         )
     identity = record_id(layers)[:12]
     text = f"{layers!r}\n{'id':<14}{identity} (for trtlab compare --profiles)"

@@ -20,6 +20,12 @@ _WIDTH = 79
 _NAMES = {"workspace_bytes": "workspace", "activation_cap_bytes": "activation_cap"}
 """Fields whose argument is called otherwise."""
 
+NOT_TOLD = (
+    "Only files about this engine were read: add the shapes, limits and flags that it was built "
+    "with."
+)
+"""Of a plan that other tools' files tell of, no more of its settings is known."""
+
 _SAID_BY_SETUP = ("backend", "target", "profiles", "workspace_bytes", "tf32", "provider")
 """Fields of a build that ``Setup`` has too; its words are shorter."""
 
@@ -38,6 +44,8 @@ def python_cell(run: Run) -> str:
         lines.append(call(model, "convert", _Name("model"), run.recipe, **ranges))
     if run.failure is not None:
         lines += comment(f"This build failed: {run.failure.message}")
+    if run.plan is not None and run.plan.plan_bytes is None:
+        lines += comment(NOT_TOLD)
     lines.append(call("plan", "build", _Name(model), **_build(setup, run.plan)))
     ran = "plan"
     if setup.runner not in (None, setup.builder):
@@ -59,8 +67,6 @@ def sweep_cell(setups: Sequence[Setup], origin: str) -> str:
         origin: What ``load`` takes.
     """
     lines = ["import trtlab", ""]
-    if any(setup.runner is None for setup in setups):
-        lines += comment("Some were only built: trtlab.run measures them too, where it can.")
     values = _asked(setups)
     same = {name: found[0] for name, found in values.items() if all(f == found[0] for f in found)}
     varied = {name: _unique(found) for name, found in values.items() if name not in same}
@@ -104,8 +110,10 @@ def _build(setup: Setup, plan: Plan | None) -> dict[str, Any]:
         for name in ("batch", "shapes"):
             arguments.pop(name, None)
         arguments["profiles"] = [_plain(profile) for profile in plan.config.profiles]
-    if len(plan.config.target) > 1:
-        arguments["target"] = plan.config.target
+    # What a build is for when nothing is said depends on the machine.
+    target = plan.config.target
+    if target != ("current",):
+        arguments["target"] = target[0] if len(target) == 1 else target
     return arguments | _of_config(plan.config, _SAID_BY_SETUP)
 
 
@@ -142,6 +150,8 @@ def _asked(setups: Sequence[Setup]) -> dict[str, list[Any]]:
     found = {}
     for each in fields(Setup):
         values = [getattr(setup, each.name) for setup in setups]
+        if each.name == "runner":
+            values = [BUILD_ONLY if value is None else value for value in values]
         default = None if each.name in ("builder", "runner") else _default(each)
         if any(value != default for value in values):
             found[_NAMES.get(each.name, each.name)] = values

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from trtlab.errors import SpecError
+from trtlab.exporters.python_cell import NOT_TOLD
 from trtlab.model.printing import printable
 from trtlab.record import Run
 from trtlab.spec import TENSORRT, BuildConfig, RunConfig, Shape, input_shapes
@@ -24,7 +25,7 @@ _WARM_UP_MS, _DURATION_S = 200, 3
 """trtexec's own defaults, spelled out: they are what makes two runs comparable."""
 
 _PLAIN_NAME = re.compile(r"[\w./-]+", re.ASCII)
-_WIDTH = 72
+_WIDTH = 62
 _UNSAID = (
     "memory_pools",
     "tactic_sources",
@@ -82,6 +83,8 @@ def _about(run: Run, version: Version) -> Iterator[str]:
         yield f"Made elsewhere: give the file of {run.model.name} ({run.recipe})."
     if run.failure is not None:
         yield f"This build failed: {run.failure.message}"
+    if run.plan is not None and run.plan.plan_bytes is None:
+        yield NOT_TOLD
     if setup.builder == "tensorrt_rtx":
         target = run.plan.target_text if run.plan else setup.target or "its default target"
         yield (
@@ -97,8 +100,8 @@ def _about(run: Run, version: Version) -> Iterator[str]:
         yield f"The run was built for {setup.target}; trtexec builds for the GPU that it runs on."
     ran = run.measurement.build.backend if run.measurement else setup.runner
     if ran not in TENSORRT and setup.builder in TENSORRT:
-        what = BACKENDS.get(ran, ran) if ran else "nothing"
-        yield f"What was timed is {what}: times of this line are another quantity."
+        what = f"What was timed is {BACKENDS.get(ran, ran)}" if ran else "Nothing was timed"
+        yield f"{what}: times of this line are another quantity."
 
 
 def _unsaid(run: Run) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from trtlab import stats
@@ -260,6 +261,33 @@ def _clock_text(clock: Spread | None) -> str:
     return f"{clock.median:,.0f} MHz ({clock.min:,.0f} to {clock.max:,.0f})"
 
 
+# A screen asks for the same medians again and again, and sorting 30,000 samples takes 10 ms.
+# Windows never change, so what was worked out of them is kept.
+
+
+def _milliseconds(windows: tuple[Window, ...]) -> list[float]:
+    return [ns / 1e6 for window in windows for ns in window.latencies_ns]
+
+
+@lru_cache(maxsize=256)
+def _median(windows: tuple[Window, ...]) -> float:
+    return stats.median(_milliseconds(windows))
+
+
+@lru_cache(maxsize=256)
+def _median_interval(windows: tuple[Window, ...]) -> stats.Interval | None:
+    interval = stats.median_interval(_milliseconds(windows))
+    if interval is None:
+        return None
+    medians = [stats.median(w.latencies_ns) / 1e6 for w in windows]
+    return interval.hull(stats.Interval(min(medians), max(medians)))
+
+
+@lru_cache(maxsize=256)
+def _percentile(windows: tuple[Window, ...], percent: float) -> float | None:
+    return stats.percentile(_milliseconds(windows), percent)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Measurement(Shown):
     """Latency, throughput and memory of one plan in one configuration.
@@ -346,7 +374,7 @@ class Measurement(Shown):
     @property
     def latencies_ms(self) -> list[float]:
         """Every steady sample in milliseconds."""
-        return [ns / 1e6 for window in self.steady for ns in window.latencies_ns]
+        return _milliseconds(self.steady)
 
     @property
     def n(self) -> int:
@@ -356,7 +384,7 @@ class Measurement(Shown):
     @property
     def median_ms(self) -> float:
         """Median latency in milliseconds."""
-        return stats.median(self.latencies_ms)
+        return _median(self.steady)
 
     @property
     def median_interval_ms(self) -> stats.Interval | None:
@@ -365,11 +393,7 @@ class Measurement(Shown):
         The order statistics' interval, widened to hold every steady window's median: neighbouring
         calls resemble each other more than windows do, so the first alone would be too narrow.
         """
-        interval = stats.median_interval(self.latencies_ms)
-        if interval is None:
-            return None
-        medians = [stats.median(w.latencies_ns) / 1e6 for w in self.steady]
-        return interval.hull(stats.Interval(min(medians), max(medians)))
+        return _median_interval(self.steady)
 
     def part_ms(self, name: Literal["compute", "enqueue", "h2d", "d2h"]) -> float | None:
         """Median of one part of the latency in milliseconds, or None if it was not measured."""
@@ -379,7 +403,7 @@ class Measurement(Shown):
 
     def percentile_ms(self, percent: float) -> float | None:
         """A latency percentile, or None when there are too few samples for it."""
-        return stats.percentile(self.latencies_ms, percent)
+        return _percentile(self.steady, percent)
 
     @property
     def throughputs(self) -> list[float]:

@@ -16,9 +16,10 @@ from trtlab.spec.build import (
 from trtlab.spec.caveat import Caveat, CaveatKind
 from trtlab.spec.checks import Shape
 from trtlab.spec.run import LEAST_CAP, RunConfig, input_shapes
-from trtlab.spec.setup import Setup
+from trtlab.spec.setup import BUILD_ONLY, Setup
 
 __all__ = [
+    "BUILD_ONLY",
     "DEFAULT_BATCH",
     "LEAST_CAP",
     "OPTIMIZATION_LEVELS",

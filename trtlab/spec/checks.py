@@ -12,9 +12,8 @@ Shape = tuple[int, ...]
 def one_of(name: str, value: object, allowed: tuple[str | None, ...]) -> None:
     """Refuse a value that is not one of the allowed ones; raises SpecError."""
     if value not in allowed:
-        raise SpecError(
-            f"There is no {name} called {value!r}.", hint=f"Choose one of {', '.join(str(a) for a in allowed)}."
-        )
+        choices = ", ".join(map(str, allowed))
+        raise SpecError(f"There is no {name} called {value!r}.", hint=f"Choose one of {choices}.")
 
 
 def texts(what: str, values: object) -> tuple[str, ...]:

@@ -11,6 +11,9 @@ from trtlab.spec.build import TENSORRT
 from trtlab.spec.checks import Shape, one_of, whole
 from trtlab.spec.run import RunConfig
 
+BUILD_ONLY = "none"
+"""What is given as runner where nothing is to be run."""
+
 _MOST_BATCH = 2**24
 
 

@@ -11,7 +11,14 @@ from typing import Any, Literal
 
 from trtlab.backends import base
 from trtlab.environment import capture
-from trtlab.errors import JobCancelled, SpecError, TrtlabError
+from trtlab.errors import (
+    ERRORS_BY_KIND,
+    ERRORS_BY_NAME,
+    ExecutionError,
+    SpecError,
+    StoreError,
+    TrtlabError,
+)
 from trtlab.model.types import Model
 from trtlab.precision.recipes import recipe_of
 from trtlab.record import (
@@ -25,7 +32,7 @@ from trtlab.record import (
     Run,
     RunLine,
 )
-from trtlab.spec import TENSORRT, BuildConfig, Setup, Shape
+from trtlab.spec import BUILD_ONLY, TENSORRT, BuildConfig, Setup, Shape
 from trtlab.store import Store, key_of, record_id
 from trtlab.units import bytes_from_text
 from trtlab.verbs.accuracy import accuracy
@@ -39,6 +46,11 @@ from trtlab.worker import Progress, silent
 
 PARTS = ("convert", "build", "measure", "layers", "accuracy")
 """What a run is made of, in this order."""
+
+_NOT_KEPT = (ExecutionError, StoreError)
+"""What may pass: such a run is not kept, else it would be the answer for ever."""
+
+_PASSING = tuple(e.kind for e in ERRORS_BY_NAME.values() if issubclass(e, _NOT_KEPT))
 
 OnPart = Callable[[str], None]
 
@@ -86,7 +98,7 @@ def run(
         builder: Backend whose engine is shown; None takes the first that can build here.
         target: What TensorRT builds for, such as ``"sm89"``.
         runner: Backend that runs the model; None takes the builder where it can, else ONNX
-            Runtime.
+            Runtime; ``"none"`` only builds.
         provider: ONNX Runtime's provider.
         streams: Inferences in flight at once.
         threads: Threads inside one inference on ONNX Runtime.
@@ -120,7 +132,7 @@ def run(
         tf32=tf32,
         builder=name,
         target=target,
-        runner=runner or runner_for(name),
+        runner=None if runner == BUILD_ONLY else runner or runner_for(name),
         provider=provider,
         streams=streams,
         threads=threads,
@@ -299,15 +311,12 @@ class _Making:
             return None
         self.on_part("measure")
         point = Point(model=ModelRef.of(made), build=config, run=setup.run)
-        try:
-            point = measured(point, made, True, self.calls)
-        except JobCancelled:
-            raise
-        except TrtlabError as error:
-            missing["measurement"] = str(error)
-            return None
+        point = measured(point, made, True, self.calls)
         if point.failure is not None:
-            missing["measurement"] = f"{point.failure.message} → {point.failure.hint}"
+            failure = point.failure
+            if failure.kind in _PASSING:
+                raise ERRORS_BY_KIND[failure.kind](failure.message, hint=failure.hint)
+            missing["measurement"] = f"{failure.message} → {failure.hint}"
         return point
 
     def _profile(
@@ -327,7 +336,7 @@ class _Making:
                 quick=wanted.quick,
                 **self.calls,
             )
-        except JobCancelled:
+        except _NOT_KEPT:
             raise
         except TrtlabError as error:
             missing["profile"] = str(error)
@@ -342,7 +351,7 @@ class _Making:
         subject = ran if ran is not None and ran.config.backend not in TENSORRT else made
         try:
             return accuracy(subject, setup.data, provider=setup.provider, **self.calls)
-        except JobCancelled:
+        except _NOT_KEPT:
             raise
         except TrtlabError as error:
             missing["accuracy"] = error.message

@@ -8,8 +8,8 @@ cuts; the nodes met on the way belong to it. Where the layout is blocked (level 
 * the node is called ``<original tensor>_nchwc``, also with ``_bn`` or ``_mul`` before that; if it
   has a second input for data, the following Add is in it too, and so is an ``activation``;
 * a node that kept an original node's name, also with ``_token_`` and a number behind it (level
-  *all*, where QLinearConv moved to another layout), writes what that wrote, or, if it writes a small type,
-  what the QuantizeLinear behind it did;
+  *all*, where QLinearConv moved to another layout), writes what that wrote, or, if it writes a
+  small type, what the QuantizeLinear behind it did;
 * a Concat that kept no name is the one with the same inputs;
 * a tensor called ``InsertedPrecisionFreeCast_<original tensor>`` is that one as float32, for the
   processor does not compute in float16; the node's name may begin so too;

@@ -182,6 +182,10 @@ def alone(panel: type[Panel], runs: Sequence[Run], baseline: Run | None, theme: 
     )
 
     def act(name: str, value: str) -> None:
-        made.act(name, value)
+        run = state.numbered(value)
+        if name == "select" and run is not None:
+            state.update(selected=run)
+        else:
+            made.act(name, value)
 
     return Screen(state, (made,), act)

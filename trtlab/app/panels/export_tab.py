@@ -9,12 +9,12 @@ from datetime import datetime
 
 import ipywidgets as w
 
-from trtlab.app.panels.base import Panel, grid, text
+from trtlab.app.panels.base import Panel, text
 from trtlab.app.saving import endings_of, save, stem_of
 from trtlab.app.state import State
 from trtlab.codec import to_json
 from trtlab.errors import TrtlabError
-from trtlab.exporters.python_cell import python_cell
+from trtlab.exporters.python_cell import python_cell, sweep_cell
 from trtlab.exporters.trtexec import trtexec_line
 from trtlab.record import Run, RunLine
 from trtlab.spec import TENSORRT
@@ -29,27 +29,34 @@ from trtlab.views.cards import button, card, chip, choice, mark, search
 from trtlab.views.precision_sentences import BACKENDS
 from trtlab.views.theme import badge
 
-_FORMS: dict[str, tuple[str, Callable[[Run], str], str]] = {
+_FORMS: dict[str, tuple[str, Callable[[State, Run], str], str]] = {
     "python": (
         "Python",
-        python_cell,
+        lambda _, run: python_cell(run),
         "The cell leaves nothing out. Options at their default are not printed.",
+    ),
+    "all": (
+        "Python, all runs",
+        lambda state, run: sweep_cell(
+            [one.setup for one in state.shown()], run.line.origin or run.model.name
+        ),
+        "All runs of this model on this screen. What the store has is not made again.",
     ),
     "trtexec10": (
         "trtexec 10.x",
-        lambda run: trtexec_line(run, "10"),
+        lambda _, run: trtexec_line(run, "10"),
         "For a machine with a GPU. What trtexec has no words for is in the comments. 10.x and "
         "11.x time different things by default, so the line says which.",
     ),
     "trtexec11": (
         "trtexec 11.x",
-        lambda run: trtexec_line(run, "11"),
+        lambda _, run: trtexec_line(run, "11"),
         "For a machine with a GPU. What trtexec has no words for is in the comments. Precision "
         "lies in the ONNX file: 11.x has no flags for it.",
     ),
     "json": (
         "JSON",
-        lambda run: json.dumps(json.loads(to_json(run.line)), indent=2, ensure_ascii=False),
+        lambda _, run: json.dumps(json.loads(to_json(run.line)), indent=2, ensure_ascii=False),
         "What was asked for, and the ids of the records in the store.",
     ),
 }
@@ -74,7 +81,8 @@ class Export(Panel):
         self._said = ""
         # Made once: what did not change is not drawn again, and stays folded or scrolled.
         self._runs, self._code, self._files = text(""), text(""), text("")
-        self._below = grid([self._code, self._files], 420)
+        self._below = w.Box((self._code, self._files))
+        self._below.add_class("trtlab-away")
         super().__init__(state)
 
     def draw(self) -> Sequence[w.Widget]:
@@ -118,7 +126,7 @@ class Export(Panel):
         options = [(value, label) for value, (label, _, _) in _FORMS.items()]
         right = choice("cell-form", options, self._form, "form")
         body = (
-            f"<pre class='trtlab-code' tabindex='0' data-text='cell'>{html.escape(write(run))}"
+            f"<pre class='trtlab-code' tabindex='0' data-text='cell'>{html.escape(write(self.state, run))}"
             f"</pre><div class='trtlab-copy'><p class='trtlab-hint'>{html.escape(note)}</p>"
             "<button type='button' class='trtlab-button' data-copy='cell'>Copy</button></div>"
         )
@@ -188,13 +196,13 @@ def _cells(cells: Sequence[str], numeric: set[int]) -> str:
 
 
 def _when(line: RunLine) -> str:
-    """Print ``21 Nov 14:02``, with the year where it is not this one; a file may hold any text."""
+    """Print ``21 Nov 14:02``, of another year only its day; a file may hold any text."""
     try:
         made = datetime.fromisoformat(line.environment.created or "")
     except ValueError:
         return N_A
-    year = "" if made.year == datetime.now(made.tzinfo).year else f" {made.year}"
-    return f"{made.day} {made:%b}{year} {made:%H:%M}"
+    this_year = made.year == datetime.now(made.tzinfo).year
+    return f"{made.day} {made:%b} " + (f"{made:%H:%M}" if this_year else str(made.year))
 
 
 def _batch(line: RunLine) -> str:
@@ -223,14 +231,16 @@ def _built(run: Run) -> str:
 
 
 def _ran_on(run: Run) -> str:
+    """Name the device; on the CPU only ONNX Runtime runs, so there the backend goes unsaid."""
     m = run.measurement
     if m is None:
         return "—"
-    words = [BACKENDS.get(m.build.backend, m.build.backend)]
-    gpu = m.build.device == "cuda"
-    words.append((m.environment.gpu or "a GPU that is not named") if gpu else "CPU")
+    words = ["CPU"]
+    if m.build.device == "cuda":
+        words = [m.environment.gpu or "a GPU that is not named"]
+        words += [BACKENDS["onnxruntime"]] * (m.build.backend not in TENSORRT)
     if m.run.threads is not None:
-        words.append(f"{m.run.threads} threads")
+        words.append(f"{m.run.threads} thread{'s' * (m.run.threads > 1)}")
     return ", ".join(words)
 
 
@@ -254,7 +264,7 @@ def _note(run: Run, several_models: bool) -> str:
         words.append(run.failure.hint)
     elif run.measurement is None:
         words.append(run.why_no("measurement"))
-    elif run.from_store:
+    elif run.from_store and run.source == "here":
         words.append("from store")
     return " · ".join(words)
 

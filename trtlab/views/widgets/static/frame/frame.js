@@ -191,8 +191,20 @@ async function render({ model, el }) {
       if (toggle.getAttribute("aria-pressed") !== pressed) toggle.setAttribute("aria-pressed", pressed);
     }
   };
-  const parts = new MutationObserver(() => {
+  // A table that was drawn again is searched again, and its selected row is brought into view.
+  let selected = null;
+  const follow = () => {
+    for (const field of screen.querySelectorAll("[data-filter]")) if (field.value) filterRows(field);
+    const row = screen.querySelector("[data-rows] tr[aria-selected=true]");
+    const now = row?.dataset.value ?? null;
+    if (now !== selected && row?.offsetParent) {
+      selected = now;
+      row.scrollIntoView({ block: "nearest" });
+    }
+  };
+  const parts = new MutationObserver((changes) => {
     name(screen);
+    if (changes.some((change) => change.type === "childList")) follow();
     if (focused && (document.activeElement === document.body || document.activeElement === null)) {
       screen.querySelector(focused)?.focus({ preventScroll: true });
     }
