@@ -15,7 +15,9 @@ from pathlib import Path
 import trtlab
 where, home = Path(sys.argv[1]), Path(sys.argv[2])
 assert where in Path(trtlab.__file__).parents, trtlab.__file__
-bench = trtlab.Workbench("zoo:digits")
+bench = trtlab.Workbench.recorded()
+assert len(bench.runs) > 10
+bench.close()
 from trtlab.views.widgets.plotly_view import PlotlyView
 sweep = trtlab.sweep("zoo:digits", batch=[1, 2], quick=True)
 view = PlotlyView(trtlab.figure(sweep, "latency"))

@@ -14,7 +14,7 @@ from typing import Any
 from trtlab.errors import SpecError
 from trtlab.model.printing import printable
 from trtlab.record import Plan, Run
-from trtlab.spec import BuildConfig, Profile, RunConfig, Setup, ShapeRange, profile_of
+from trtlab.spec import BUILD_ONLY, BuildConfig, Profile, RunConfig, Setup, ShapeRange, profile_of
 
 _WIDTH = 79
 _NAMES = {"workspace_bytes": "workspace", "activation_cap_bytes": "activation_cap"}

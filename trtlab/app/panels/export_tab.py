@@ -125,9 +125,10 @@ class Export(Panel):
         _, write, note = _FORMS[self._form]
         options = [(value, label) for value, (label, _, _) in _FORMS.items()]
         right = choice("cell-form", options, self._form, "form")
+        code = html.escape(write(self.state, run))
         body = (
-            f"<pre class='trtlab-code' tabindex='0' data-text='cell'>{html.escape(write(self.state, run))}"
-            f"</pre><div class='trtlab-copy'><p class='trtlab-hint'>{html.escape(note)}</p>"
+            f"<pre class='trtlab-code' tabindex='0' data-text='cell'>{code}</pre>"
+            f"<div class='trtlab-copy'><p class='trtlab-hint'>{html.escape(note)}</p>"
             "<button type='button' class='trtlab-button' data-copy='cell'>Copy</button></div>"
         )
         title = f"Reproduce run {self.state.number(run)}"

@@ -10,7 +10,6 @@ import ipywidgets as w
 
 from trtlab.analysis.compare import DISTURBED
 from trtlab.analysis.shares import Measure
-from trtlab.app.machine import WORDS
 from trtlab.app.panels.base import Panel, text
 from trtlab.app.state import State
 from trtlab.errors import TrtlabError
@@ -35,6 +34,7 @@ from trtlab.views.layer_rows import (
     steps,
     time_unit,
 )
+from trtlab.views.precision_sentences import BACKENDS
 from trtlab.views.theme import KINDS, Theme, badge
 
 _BARS: tuple[tuple[Measure, str], ...] = (("time", "Time"), ("flops", "FLOP"), ("bytes", "Bytes"))
@@ -200,7 +200,7 @@ def engines_of(state: State) -> dict[str, _Engine]:
 
 def _ran_by(plan: Plan) -> str:
     target = plan.target_text
-    return f"{WORDS[plan.config.backend]}, {target.upper() if target == 'cpu' else target}"
+    return f"{BACKENDS[plan.config.backend]}, {target.upper() if target == 'cpu' else target}"
 
 
 def _option(value: str, label: str, chosen: str) -> str:
@@ -490,7 +490,7 @@ def _no_gpu(run: Run, fusion: Fusion) -> tuple[str, str]:
         return f"This engine ran, but was not profiled: {run.why_no('profile')}.", ""
     here = "here" if run.source == "here" else "where it was recorded"
     kernels = ""
-    if fusion.backend == WORDS["tensorrt_rtx"]:
+    if fusion.backend == BACKENDS["tensorrt_rtx"]:
         kernels = " Its kernels (tactics) are chosen when it first runs."
     return (f"This engine was built ahead of time for {fusion.target} and did not run {here}."
             f"{kernels}",

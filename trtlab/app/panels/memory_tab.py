@@ -9,7 +9,6 @@ from dataclasses import replace
 import ipywidgets as w
 
 from trtlab.analysis.live_tensors import largest_batch, largest_sizes, live_tensors
-from trtlab.app.machine import WORDS
 from trtlab.app.panels.base import Chart, Panel, text
 from trtlab.app.panels.precision_tab import even, fusion_or_reason
 from trtlab.app.state import State
@@ -27,6 +26,7 @@ from trtlab.views.memory_tables import (
     live_table,
     plans_table,
 )
+from trtlab.views.precision_sentences import BACKENDS
 from trtlab.views.theme import Provenance
 
 _LIVE = "Live tensors in program order"
@@ -115,7 +115,8 @@ def _tiles(run: Run) -> list[str]:
     plan, m = run.plan, run.measurement
     memory = plan.memory if plan else None
     no_plan = run.why_no("measurement")
-    silent = "" if plan is None else f"{WORDS[plan.config.backend]} does not say what it will take"
+    builder = "" if plan is None else BACKENDS[plan.config.backend]
+    silent = f"{builder} does not say what it will take" if builder else ""
     largest = largest_batch(plan) if plan else None
     scratch = memory.scratch if memory else None
     held = "one context" + ("" if largest is None else f", batch ≤ {largest}")
@@ -127,7 +128,7 @@ def _tiles(run: Run) -> list[str]:
     if m is not None:
         known = m.memory != HostMemory()
         host_reason = "only Linux reports it for a process" if known else "it was not recorded"
-    runner = "" if m is None else f", {WORDS[m.build.backend]}"
+    runner = "" if m is None else f", {BACKENDS[m.build.backend]}"
     at = "" if m is None or m.batch is None else f", batch {m.batch}"
     device = m.device_memory if m else None
     device_reason = not_run if m is None else "it ran on the CPU: no GPU memory was used"
@@ -164,9 +165,9 @@ def _host(run: Run) -> str:
     if m is None:
         return card(title, not_there("The host's peak", run.why_no("measurement")))
     body = f"<div class='trtlab-scroll'>{host_table(m).html()}</div>"
-    what = f"Of the process that ran {WORDS[m.build.backend]}"
+    what = f"Of the process that ran {BACKENDS[m.build.backend]}"
     if run.plan is not None and run.plan.config.backend != m.build.backend:
-        what += f", not of the engine by {WORDS[run.plan.config.backend]}"
+        what += f", not of the engine by {BACKENDS[run.plan.config.backend]}"
     return card(title, f"{body}<p class='trtlab-hint'>{what}.</p>", "measured")
 
 
