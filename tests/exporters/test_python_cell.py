@@ -194,7 +194,7 @@ def test_a_sweep_over_a_default_names_it():
 
 def test_what_was_only_built_is_said():
     cell = sweep_cell([running.setup(runner=None)], "zoo:digits")
-    assert "runner='none'" in cell
+    assert 'runner="none"' in cell
 
 
 def test_long_calls_are_broken_and_remarks_stay_one_line():

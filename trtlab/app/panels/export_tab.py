@@ -153,7 +153,9 @@ def _runs_table(state: State) -> str:
              "Built with → target", "Ran on", "p50, ms [95 %]", "Note")  # fmt: skip
     numbered = list(enumerate(state.runs, 1))
     several = len({run.model.hash or run.model.name for run in state.runs}) > 1
-    rows = "".join(_run_row(state, n, run, several) for n, run in reversed(numbered))
+    # One machine that recorded all of them stands in the header.
+    places = len({_place(run) for run in state.runs}) > 1
+    rows = "".join(_run_row(state, n, run, several, places) for n, run in reversed(numbered))
     return _table(heads, rows or "<tr><td colspan='10'>No run yet.</td></tr>")
 
 
@@ -168,7 +170,9 @@ def _table(heads: Sequence[str], rows: str) -> str:
     )
 
 
-def _run_row(state: State, number: int, run: Run, several_models: bool) -> str:
+def _run_row(
+    state: State, number: int, run: Run, several_models: bool, several_places: bool
+) -> str:
     letters = [
         letter
         for letter, one in (("A", state.baseline), ("B", state.selected))
@@ -181,7 +185,7 @@ def _run_row(state: State, number: int, run: Run, several_models: bool) -> str:
     cells = [
         use, str(number), _when(line), chip(run.recipe), _batch(line), _limit(line),
         _built(run), html.escape(_ran_on(run)), _latency(line),
-        html.escape(_note(run, several_models)),
+        html.escape(_note(run, several_models, several_places)),
     ]  # fmt: skip
     return (
         f"<tr tabindex='0' data-act='select' data-value='{number}' data-key='run-{number}'"
@@ -256,11 +260,16 @@ def _latency(line: RunLine) -> str:
     return f"{text_from_number(line.latency_ms)} {text_from_interval(interval)} {origin}"
 
 
-def _note(run: Run, several_models: bool) -> str:
+def _place(run: Run) -> str:
+    """Return where a run was made: "" for here."""
+    e = run.line.environment
+    return "" if run.source == "here" else e.gpu or e.cpu or "a machine that is not named"
+
+
+def _note(run: Run, several_models: bool, several_places: bool) -> str:
     words = [run.model.name] if several_models else []
-    if run.source == "recorded":
-        e = run.line.environment
-        words.append(f"recorded on {e.gpu or e.cpu or 'a machine that is not named'}")
+    if several_places and _place(run):
+        words.append(f"recorded on {_place(run)}")
     if run.failure is not None:
         words.append(run.failure.hint)
     elif run.measurement is None:
