@@ -143,7 +143,7 @@ def test_recipes_that_nobody_tried_are_listed_once():
     page = text(shown(running.run("fp32"), running.run("int8")))
     assert page.count("not tried here") == 1
     line = row(page, "BF16")
-    assert all(f">{name}</span>" in line for name in ("FP16", "FP8", "INT4-WEIGHTS"))
+    assert all(f">{name}</span>" in line for name in ("FP16", "FP8", "INT4 weights"))
     assert ">INT8</span>" not in line
 
 

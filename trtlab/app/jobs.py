@@ -23,16 +23,18 @@ from trtlab.model.types import Model, batch_axis
 from trtlab.record import Run
 from trtlab.spec import TENSORRT, Setup
 from trtlab.verbs.accuracy import accuracy
+from trtlab.verbs.convert import convert
 from trtlab.verbs.load import graph_of, load
 from trtlab.verbs.run import (
     PARTS,
     failed_run,
     history,
     known_run,
+    origin_of,
     run_with,
-    runner_for,
     whole_run,
 )
+from trtlab.verbs.sweep import has_images
 from trtlab.verbs.workspace import workspace
 
 PART_WORDS = {
@@ -123,7 +125,7 @@ class Jobs:
 
     # Jobs
 
-    def open(self, source: str) -> None:
+    def open(self, source: str | Model) -> None:
         """Open a model: its IO tensors, its graph, what the store has of it."""
         self.submit(lambda: self._open(source))
 
@@ -153,16 +155,24 @@ class Jobs:
             state.update(busy=True)
         self.submit(job)
 
-    def _open(self, source: str) -> None:
+    def _open(self, source: str | Model) -> None:
         state = self._state
-        self._begin(f"Opening {source}")
+        self._begin(f"Opening {source.name if isinstance(source, Model) else source}")
         if state.machine is None:
             self._ask_machine()
         model = load(source, store=state.store, progress=self._progress, cancel=self._cancel)
         graph = graph_of(model, state.store) if model.source == "onnx" else None
         changes = controls_for(model, state)
+        if state.selected is not None and state.selected.model.hash != model.hash:
+            # A run of another model must not stand below this one's name.
+            changes |= {"selected": None, "baseline": None}
         state.update(
-            opened=model, graph=graph, recorded="", source=source, status="Ready", **changes
+            opened=model,
+            graph=graph,
+            recorded="",
+            source=origin_of(model),
+            status="Ready",
+            **changes,
         )
         self._list_history()
         known = state.known()
@@ -181,6 +191,9 @@ class Jobs:
     def _ask_machine(self) -> None:
         machine = Machine.ask()
         state = self._state
+        if state.recorded:  # the controls say what was recorded
+            state.update(machine=machine)
+            return
         # A builder that was chosen stays, where it can be had here.
         first = next(iter(machine.builders), state.builder)
         builder = state.builder if state.builder in machine.builders and state.target else first
@@ -218,6 +231,7 @@ class Jobs:
         what = f"{len(setups)} points" if len(setups) > 1 else _words(setups[0])
         self._begin(f"Building {what}", points, self._expected(model, setups))
         done = 0
+        last_error: TrtlabError | None = None
         for index, setup in enumerate(setups):
             run = known_run(model, setup, state.store)
             if run is not None:
@@ -231,6 +245,7 @@ class Jobs:
                 self._settle(points, index, Planned(setup))
                 break
             except TrtlabError as error:
+                last_error = error
                 self._say(f"{_words(setup)}: {error.message}")
                 failed = failed_run(model, setup, error, state.store)
                 self._settle(points, index, Planned(setup, "failed", failed))
@@ -245,6 +260,8 @@ class Jobs:
             self._settle(points, index, Planned(setup, "done", run))
             done += 1
         failed_count = sum(p.state == "failed" for p in points)
+        if last_error is not None and done == 0:
+            state.update(problem=problem_of(last_error, state))
         if self._cancel.is_set():
             status = f"Stopped after {done} of {len(points)} points. They are kept."
         elif failed_count:
@@ -271,8 +288,10 @@ class Jobs:
                 Bar(PART_WORDS[part[0]]),
             )
             if phase:
-                note = f"{done} of {total}" if total else ""
-                bars = (*bars, Bar(phase, done, total, note))
+                step = Bar(phase, done, total, f"{done} of {total}" if total else "")
+                # A step that is called as its part is that part: it says how far it is.
+                is_part = phase.casefold() == bars[-1].label.casefold()
+                bars = (*(bars[:-1] if is_part else bars), step)
             self._tell(bars, force=not phase)
 
         return run_with(
@@ -321,8 +340,6 @@ class Jobs:
         state.update(workspaces=(*others, curve), status="Ready")
 
     def _made(self, model: Model, setup: Setup) -> Model:
-        from trtlab.verbs.convert import convert
-
         if setup.precision in (None, model.recipe):
             return model
         return convert(
@@ -393,8 +410,6 @@ def default_target(machine: Machine, builder: str) -> str:
 def controls_for(model: Model, state: State) -> dict[str, Any]:
     """Return the controls that fit a model that was just opened."""
     has_axis = batch_axis(model.inputs) is not None
-    from trtlab.verbs.sweep import has_images
-
     return {
         "precision": "fp32" if model.recipe == "fp32" else model.recipe,
         "batches": state.batches if has_axis else (1, 1, 1),
@@ -402,9 +417,6 @@ def controls_for(model: Model, state: State) -> dict[str, Any]:
         "layer": "",
         "wrong": {},
         "problem": None,
-        "runner": state.runner
-        if state.runner or state.builder in TENSORRT
-        else runner_for(state.builder),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from trtlab.backends import base
 from trtlab.backends.base import Ability, BackendStatus
@@ -16,6 +17,9 @@ from trtlab.views.precision_sentences import BACKENDS
 
 RECIPES = ("fp32", "fp16", "bf16", "int8", "fp8", "int8-weights", "int4-weights")
 """One button each, in this order."""
+
+
+Provider = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +73,16 @@ class Machine:
             return Ability(False, status.reason, status.hint)
         return base.backend(builder).ability(recipe, BuildConfig(backend=builder)).build
 
-    def runs(self, recipe: str, runner: str) -> Ability:
+    def providers(self) -> tuple[Provider, ...]:
+        """What ONNX Runtime runs on here."""
+        targets = self.statuses["onnxruntime"].targets
+        return ("cpu", "cuda") if "cuda" in targets else ("cpu",)
+
+    def runs(self, recipe: str, runner: str, provider: Provider) -> Ability:
         """Whether a recipe can be run in its own precision."""
-        return base.backend(runner).ability(recipe, BuildConfig(backend=runner)).run
+        on_tensorrt = runner in TENSORRT
+        config = BuildConfig(backend=runner, provider="cpu" if on_tensorrt else provider)
+        return base.backend(runner).ability(recipe, config).run
 
 
 def cannot(machine: Machine, model: Model | None, recipe: str, builder: str) -> str:

@@ -86,8 +86,7 @@ def _point(point: Planned) -> str:
     latency = "—"
     if m is not None:
         interval = m.median_interval_ms
-        said = f" [{text_from_interval(interval)}]" if interval else ""
-        latency = f"{text_from_number(m.median_ms)}{said}"
+        latency = f"{text_from_number(m.median_ms)} {text_from_interval(interval)}"
     elif run is not None:
         latency = f"n/a: {run.why_no('measurement')}"[:80]
     built = run.plan.build_seconds if run and run.plan else None
@@ -140,7 +139,7 @@ def problem_card(problem: Problem | None, shown: str = "") -> str:
     return (
         "<section class='trtlab-problem' role='alert'><div class='trtlab-card-head'>"
         f"<h3><span aria-hidden='true'>✕</span> {html.escape(problem.title)}</h3>"
-        f"<span class='trtlab-spring'></span>{button('✕', 'dismiss')}</div>"
+        f"{button('✕', 'dismiss')}</div>"
         f"<table>{body}</table>{words}</section>{below}"
     )
 

@@ -87,6 +87,7 @@ def _workspace(error: WorkspaceTooSmall, state: State) -> Problem:
         actions=tuple(actions),
         words=error.details,
         field="workspace_bytes",
+        short="Too small for this model.",
     )
 
 

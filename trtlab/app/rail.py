@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from trtlab.units import (
     text_from_bytes,
     text_from_shape,
 )
+from trtlab.views.cards import recipe_text
 from trtlab.views.precision_sentences import BACKENDS
 from trtlab.views.theme import badge
 from trtlab.views.widgets.frame import UPLOAD_BYTES
@@ -105,7 +107,7 @@ def _hint(state: State, said: Callable[[], str], *names: str) -> w.HTML:
         faults = [state.wrong[n] for n in names if n in state.wrong]
         problem = state.problem
         if not faults and problem is not None and problem.field in names:
-            faults = [problem.title]
+            faults = [problem.short or problem.title]
         line.value = (
             f"<div class='trtlab-wrong' role='alert'>✕ {html.escape(faults[0])}</div>"
             if faults
@@ -234,7 +236,7 @@ def _uploaded(files: Any, upload: w.FileUpload, act: Callable[[str, str], None])
 def _precision(state: State) -> w.VBox:
     buttons = {}
     for recipe in RECIPES:
-        button = w.ToggleButton(description=recipe.upper().replace("-WEIGHTS", " weights"))
+        button = w.ToggleButton(description=recipe_text(recipe))
         button.add_class("trtlab-recipe")
         button.add_class(f"trtlab-recipe-{recipe.split('-')[0]}")
         if recipe.endswith("weights"):
@@ -306,7 +308,7 @@ def recipe_hint(state: State) -> str:
     if why_not(state, _main(state.precision)) or not state.precision:
         return " ".join(said)
     if state.runner:
-        ability = machine.runs(state.precision, state.runner)
+        ability = machine.runs(state.precision, state.runner, state.provider)
         if not ability.can:
             said.append(f"Built, not run: {ability.reason}")
     if recipe_of(state.precision).needs_data and state.calibration == "random":
@@ -406,21 +408,18 @@ def _measured_at(state: State, text: str) -> tuple[int, ...]:
 
 def _workspace(state: State) -> w.VBox:
     # The slider takes no None: 0 stands for the default, which is no limit of ours.
-    slider = w.SelectionSlider(
-        options=_stops(None), value=0, readout=False, continuous_update=False
-    )
+    slider = w.SelectionSlider(options=_stops(0), value=0, readout=False, continuous_update=False)
     slider.add_class("trtlab-slider")
     slider.tooltip = "Workspace limit"
-    slider.observe(lambda c: state.update(workspace_bytes=c["new"] or None), "value")
+
+    def took(change: dict[str, Any]) -> None:
+        state.update(workspace_bytes=change["new"] or None)
 
     def show() -> None:
         has_one = state.builder in TENSORRT
         slider.disabled = state.busy or bool(state.recorded) or not has_one
-        value = state.workspace_bytes or 0
-        if value not in [size for _, size in slider.options]:
-            slider.options = _stops(value)
-        if slider.value != value:
-            slider.value = value
+        limit = state.workspace_bytes or 0
+        _offer(slider, _stops(limit), limit, took)
 
     state.listen(show, "workspace_bytes", "busy", "recorded", "builder")
 
@@ -456,7 +455,7 @@ def _workspace(state: State) -> w.VBox:
     )
 
 
-def _stops(own: int | None) -> list[tuple[str, int]]:
+def _stops(own: int) -> list[tuple[str, int]]:
     """Return the slider's stops; a limit set by a button or in Python has one of its own."""
     sizes = sorted({*LIMITS, *([own] if own else [])})
     return [*((text_from_bytes(size), size) for size in sizes), ("default", 0)]
@@ -472,21 +471,19 @@ def _backends(state: State) -> w.VBox:
 
     def took_builder(change: dict[str, Any]) -> None:
         machine, name = state.machine, change["new"]
-        if machine is None or not name or name == state.builder:
-            return
-        state.update(
-            builder=name,
-            target=default_target(machine, name),
-            runner=next(iter(machine.runners(name)), ""),
-        )
+        if machine is not None and name:
+            state.update(
+                builder=name,
+                target=default_target(machine, name),
+                runner=next(iter(machine.runners(name)), ""),
+            )
 
     def took_runner(change: dict[str, Any]) -> None:
-        if change["new"] is not None and change["new"] != state.runner:
-            state.update(runner=change["new"])
+        name, _, provider = (change["new"] or "").partition(" ")
+        state.update(runner=name, provider=provider or "cpu")
 
     def took_target(change: dict[str, Any]) -> None:
-        if change["new"] and change["new"] != state.target:
-            state.update(target=change["new"])
+        state.update(target=change["new"] or "")
 
     def show() -> None:
         machine, off = state.machine, state.busy or bool(state.recorded)
@@ -494,17 +491,15 @@ def _backends(state: State) -> w.VBox:
             control.disabled = off or machine is None
         if machine is None:
             return
-        _offer(builder, [(BACKENDS[n], n) for n in machine.builders], state.builder)
+        names = [(BACKENDS[n], n) for n in machine.builders]
+        _offer(builder, names, state.builder, took_builder)
         targets = machine.targets(state.builder)
-        _offer(target, [(t, t) for t in targets] or [("this CPU", "")], state.target)
+        offered = [(t, t) for t in targets] or [("this CPU", "")]
+        _offer(target, offered, state.target, took_target)
         target.disabled = target.disabled or not targets
-        runs = [(runner_words(machine, n), n) for n in machine.runners(state.builder)]
-        _offer(runner, [*runs, ("nothing: build only", "")], state.runner)
+        _offer(runner, runners(machine, state.builder), runs_on(state), took_runner)
 
-    builder.observe(took_builder, "value")
-    target.observe(took_target, "value")
-    runner.observe(took_runner, "value")
-    state.listen(show, "machine", "builder", "target", "runner", "busy", "recorded")
+    state.listen(show, "machine", "builder", "target", "runner", "provider", "busy", "recorded")
     first, second = (
         w.HBox([builder, target]),
         w.HBox([w.HTML("<span class='trtlab-hint'>Run with</span>"), runner]),
@@ -519,18 +514,39 @@ def _backends(state: State) -> w.VBox:
     )
 
 
-def runner_words(machine: Machine, name: str) -> str:
-    """What a runner is called: ``ONNX Runtime, CPU``."""
-    return (
-        f"{BACKENDS[name]}, {'GPU' if name in TENSORRT else 'CPU'}" if machine else BACKENDS[name]
-    )
+def runners(machine: Machine, builder: str) -> list[tuple[str, str]]:
+    """Return what can run the model, in words and as a value: the backend, then its provider."""
+    found = []
+    for name in machine.runners(builder):
+        if name in TENSORRT:
+            found.append((f"{BACKENDS[name]}, GPU", name))
+        else:
+            found += [
+                (f"{BACKENDS[name]}, {one.upper()}", f"{name} {one}")
+                for one in machine.providers()
+            ]
+    return [*found, ("nothing: build only", "")]
 
 
-def _offer(control: w.Dropdown, options: Sequence[tuple[str, str]], chosen: str) -> None:
+def runs_on(state: State) -> str:
+    """Return the runner that is chosen, as ``runners`` names it."""
+    return f"{state.runner} {state.provider}" if state.runner == "onnxruntime" else state.runner
+
+
+def _offer(
+    control: w.Dropdown | w.SelectionSlider,
+    options: Sequence[tuple[str, str | int]],
+    chosen: str | int,
+    took: Callable[[dict[str, Any]], None],
+) -> None:
+    """Offer choices, with the one that is chosen; only what a person picks is ``took``."""
+    with contextlib.suppress(ValueError):  # it does not hear yet
+        control.unobserve(took, "value")
     if tuple(control.options) != tuple(options):
         control.options = options
     if chosen in [value for _, value in options] and control.value != chosen:
         control.value = chosen
+    control.observe(took, "value")
 
 
 # Measuring
@@ -649,7 +665,8 @@ def state_line(state: State) -> str:
     if state.opened is None:
         return "Nothing to build yet."
     if state.problem is not None and state.status == "Not built":
-        return f"<b class='trtlab-bad'>✕ Not built</b>: {html.escape(state.problem.title)}"
+        said = state.problem.short or state.problem.title
+        return f"<b class='trtlab-bad'>✕ Not built</b>: {html.escape(said)}"
     differences = state.differences()
     if not differences and state.selected is not None:
         number = state.number(state.selected)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import traitlets as t
 
@@ -66,6 +66,7 @@ class Problem:
         actions: What to do.
         words: What the builder or the worker said, word for word.
         field: The control at fault, a trait's name; "" where none is.
+        short: What is said at that control; "" for the title.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Problem:
     actions: tuple[Action, ...] = ()
     words: str = ""
     field: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class State(t.HasTraits):
     builder = t.Unicode("onnxruntime")
     target = t.Unicode("")
     runner = t.Unicode("onnxruntime")
-    provider = t.Unicode("cpu")
+    provider: t.Enum[Literal["cpu", "cuda"]] = t.Enum(("cpu", "cuda"), default_value="cpu")
     streams = t.Int(1)
     threads = t.Int(None, allow_none=True)
     shapes_text = t.Unicode("")

@@ -16,6 +16,7 @@ from trtlab.app.panels import TABS
 from trtlab.app.panels.base import Panel, Screen
 from trtlab.app.problems import problem_of, unexpected
 from trtlab.app.rail import Rail
+from trtlab.app.saving import save
 from trtlab.app.state import CONTROLS, Problem, State
 from trtlab.app.still import Still
 from trtlab.app.welcome import first_screen
@@ -28,7 +29,7 @@ from trtlab.record import Bundle, Run
 from trtlab.spec import TENSORRT, Setup
 from trtlab.store import Store
 from trtlab.units import bytes_from_text, ints_from_text, text_from_file_size
-from trtlab.verbs.read import read
+from trtlab.verbs.read import read, run_of
 from trtlab.verbs.run import known_run
 
 SHIPPED = Path(__file__).parent / "recorded.trtlab"
@@ -103,8 +104,8 @@ class Workbench(Screen):
         state.listen(self._follow_recording, "selected", "recorded")
         state.listen(self._ask_picture, "selected", "busy", "theme")
         if isinstance(model, Model):
-            model = model.path
-        if source := os.fspath(model):
+            self.jobs.open(model)
+        elif source := os.fspath(model):
             state.update(source=source)
             self.act("open", source)
         else:
@@ -344,18 +345,18 @@ class Workbench(Screen):
 
     def _do_open(self, value: str) -> None:
         """Open a model, a bundle, or what trtexec exported: its ending says which."""
-        paths = value.split(",") if value.endswith(".json") else [value]
+        if self.state.busy:
+            return
+        if value.startswith("~"):
+            value = str(Path(value).expanduser())
         if value.endswith((".trtlab", ".json")):
-            found = read(*(p.strip() for p in paths))
+            paths = [value] if Path(value).is_file() else value.split(",")
+            found = read(*(Path(path.strip()).expanduser() for path in paths))
             if isinstance(found, Bundle):
                 self.show_bundle(found)
             else:
-                from trtlab.verbs.read import run_of
-
                 run = run_of(found)
                 self.show_bundle(Bundle(run.model.name, (run,)))
-            return
-        if self.state.busy:
             return
         self.state.update(source=value, problem=None)
         self.jobs.open(value)
@@ -375,6 +376,8 @@ class Workbench(Screen):
         )
 
     def _do_demo(self, _value: str) -> None:
+        if self.state.busy:
+            return
         self.show_bundle(read_bundle(SHIPPED))
 
     def _do_live(self, _value: str) -> None:
@@ -499,8 +502,6 @@ class Workbench(Screen):
         self.state.update(saved="Copied")
 
     def _do_save(self, value: str) -> None:
-        from trtlab.app.saving import save
-
         path = save(value, self.state)
         size = text_from_file_size(path.stat().st_size)
         self.state.update(saved=f"Saved {path} ({size}), beside the notebook")

@@ -86,13 +86,13 @@ def run_lab(options: argparse.Namespace) -> Answer:
         )
     if shutil.which("jupyter-lab", path=str(Path(sys.executable).parent)) is None:
         raise ExecutionError("JupyterLab is not installed.", hint="pip install -e '.[lab]'")
-    mode = "doc" if options.kiosk else "lab"  # doc: one document and no tabs
     command = [
         sys.executable, "-m", "jupyterlab",
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={notebooks.parent}",
         # Unlike a file argument, this also makes the printed address lead to the notebook.
-        f"--LabApp.default_url=/{mode}/tree/{notebooks.name}/{notebook.name}",
+        # One document, sidebars closed: the screen needs the width.
+        f"--LabApp.default_url=/doc/tree/{notebooks.name}/{notebook.name}",
         # Nothing phones home.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",

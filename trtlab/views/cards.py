@@ -22,12 +22,17 @@ def family(recipe: str) -> str:
     return next((name for name in _FAMILIES if first.startswith(name)), "fp32")
 
 
+def recipe_text(recipe: str) -> str:
+    """What a recipe is called on the screen: ``INT8``, ``INT8 weights``."""
+    return recipe.upper().replace("-WEIGHTS", " weights")
+
+
 def chip(recipe: str) -> str:
-    """A recipe with its colour as a small square: ``▪ INT8``."""
-    name = family(recipe)
+    """A recipe with its colour as a small square, hollow for weights alone: ``▪ INT8``."""
+    hollow = " trtlab-only-weights" if "-weights" in recipe else ""
     return (
-        f"<span class='trtlab-chip'><i class='trtlab-p-{name}' aria-hidden='true'></i>"
-        f"{html.escape(recipe.upper())}</span>"
+        f"<span class='trtlab-chip'><i class='trtlab-p-{family(recipe)}{hollow}'"
+        f" aria-hidden='true'></i>{html.escape(recipe_text(recipe))}</span>"
     )
 
 

@@ -202,8 +202,12 @@ async function render({ model, el }) {
       row.scrollIntoView({ block: "nearest" });
     }
   };
+  let problemTold = null;
   const parts = new MutationObserver((changes) => {
     name(screen);
+    const problem = screen.querySelector(".trtlab-problem h3")?.textContent ?? null;
+    if (problem && problem !== problemTold) screen.querySelector(".trtlab-panel")?.scrollTo(0, 0);
+    problemTold = problem;
     if (changes.some((change) => change.type === "childList")) follow();
     if (focused && (document.activeElement === document.body || document.activeElement === null)) {
       screen.querySelector(focused)?.focus({ preventScroll: true });
