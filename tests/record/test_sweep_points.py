@@ -26,7 +26,7 @@ def test_without_labels_or_accuracy_nothing_is_made_up():
 def test_the_worst_output_counts_and_one_without_error_does_not():
     outputs = (accuracies.output(40.0), accuracies.output(12.5), accuracies.output(None, rmse=0.0))
     several = accuracies.point(accuracy=accuracies.accuracy(outputs=outputs, labels=None))
-    assert several.worst_sqnr_db == 12.5
+    assert several.accuracy.worst_sqnr_db == 12.5
     assert several.accuracy_text() == "SQNR 12.5 dB (measured)"
     exact = accuracies.accuracy(outputs=outputs[2:], labels=None)
     assert accuracies.point(accuracy=exact).accuracy_text() == "no error (measured)"

@@ -203,7 +203,7 @@ def accuracy_change(a: Accuracy, b: Accuracy, factor: Factor = "top1") -> Change
     if grounds[0] != grounds[1] or a.reference_model is None:
         return Change("unknown", reason="A and B were judged by other samples or references.")
     if factor == "sqnr_db":
-        one, other = _worst(a), _worst(b)
+        one, other = a.worst_sqnr_db, b.worst_sqnr_db
         if one is None or other is None:
             return Change("unknown", reason="one of the two has no error at all")
         return Change("no interval", other - one)
@@ -237,10 +237,6 @@ def _is_reference(accuracy: Accuracy) -> bool:
     )
 
 
-def _worst(accuracy: Accuracy) -> float | None:
-    return min((o.sqnr_db for o in accuracy.outputs if o.sqnr_db is not None), default=None)
-
-
 def _accuracy(run: Run, factor: Factor) -> Value:
     found = run.accuracy
     if found is None:
@@ -250,7 +246,7 @@ def _accuracy(run: Run, factor: Factor) -> Value:
             return Value(None, found.origin, reason="the samples have no labels")
         top1, n = found.labels.top1, found.labels.samples
         return Value(top1, found.origin, share_interval(top1, n), n)
-    worst, n = _worst(found), found.data.samples
+    worst, n = found.worst_sqnr_db, found.data.samples
     return Value(worst, found.origin, n=n, reason="no output has any error")
 
 

@@ -186,6 +186,22 @@ class Accuracy(Shown):
         """``estimated`` where the arithmetic was emulated."""
         return "measured" if self.arithmetic == "as run" else "estimated"
 
+    @property
+    def worst_sqnr_db(self) -> float | None:
+        """SQNR of the worst output; None where it is not known or no output has any error."""
+        return min((o.sqnr_db for o in self.outputs if o.sqnr_db is not None), default=None)
+
+    @property
+    def headline(self) -> str:
+        """``top-1 99.3 % (measured)``, without labels the SQNR."""
+        worst = self.worst_sqnr_db
+        text = f"SQNR {N_A}" if worst is None else f"SQNR {worst:.1f} dB"
+        if all(output.rmse == 0 for output in self.outputs):
+            text = "no error"
+        if self.labels is not None:
+            text = f"top-1 {100 * self.labels.top1:.1f} %"
+        return f"{text} ({self.origin})"
+
     def rows(self) -> list[tuple[str, str]]:
         """Return label and text, most important first."""
         how = f"{self.arithmetic} on {self.provider}"

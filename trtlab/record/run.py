@@ -178,7 +178,7 @@ class Run(Shown):
             ran = f"{latency}  {text_from_number(m.throughput)} inf/s (measured)"
         rows = [("run", f"{self.model.name}, {self.label}"), ("built", built), ("latency", ran)]
         if self.accuracy is not None:
-            rows += self.accuracy.rows()[1:2]
+            rows.append(("accuracy", self.accuracy.headline))
         return [*rows, ("source", self.source)]
 
     @property

@@ -55,12 +55,6 @@ class Point:
             return self.failure.message.removeprefix(f"{self.model.recipe}: ")
         return self.note or ("not run" if self.plan is None else "built, not run")
 
-    @property
-    def worst_sqnr_db(self) -> float | None:
-        """SQNR of the worst output; None where it is not known or no output has any error."""
-        outputs = self.accuracy.outputs if self.accuracy else ()
-        return min((o.sqnr_db for o in outputs if o.sqnr_db is not None), default=None)
-
     def row(self) -> dict[str, Any]:
         """Return the point as flat numbers with units in the names; unknown is None.
 
@@ -111,7 +105,7 @@ class Point:
             "top1_drop": labels.drop if labels else None,
             "top1_drop_low": labels.drop_interval.low if labels else None,
             "top1_drop_high": labels.drop_interval.high if labels else None,
-            "sqnr_db": self.worst_sqnr_db,
+            "sqnr_db": self.accuracy.worst_sqnr_db if self.accuracy else None,
             "accuracy_origin": self.accuracy.origin if self.accuracy else None,
             "stable": m.stable if m else None,
             "caveats": [c.kind for c in m.caveats] if m else [],
@@ -122,15 +116,7 @@ class Point:
 
     def accuracy_text(self) -> str:
         """Return ``top-1 99.3 % (measured)``, without labels the SQNR; "" without accuracy."""
-        if self.accuracy is None:
-            return ""
-        labels, worst = self.accuracy.labels, self.worst_sqnr_db
-        text = f"SQNR {N_A}" if worst is None else f"SQNR {worst:.1f} dB"
-        if all(out.rmse == 0 for out in self.accuracy.outputs):
-            text = "no error"
-        if labels is not None:
-            text = f"top-1 {100 * labels.top1:.1f} %"
-        return f"{text} ({self.accuracy.origin})"
+        return "" if self.accuracy is None else self.accuracy.headline
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -61,7 +61,7 @@ def accuracy_sentence(points: Sequence[Point]) -> str:
         start = f"Top-1 of the reference {reference:.1f} %, n {labelled[0][1].samples:,}"
         return ". ".join([start, *parts]) + "."
     parts = [
-        f"{_name(p)} {decibels(p.worst_sqnr_db)}{_mark(p)}"
+        f"{_name(p)} {decibels(p.accuracy.worst_sqnr_db if p.accuracy else None)}{_mark(p)}"
         for p in several
         if not _is_reference(p)
     ]

@@ -354,9 +354,8 @@ def _agrees(a: Accuracy) -> str:
 
 
 def _worst(a: Accuracy) -> str:
-    known = [o.sqnr_db for o in a.outputs if o.sqnr_db is not None]
-    if known:
-        return decibels(min(known))
+    if a.worst_sqnr_db is not None:
+        return decibels(a.worst_sqnr_db)
     return "no error" if all(o.rmse == 0 for o in a.outputs) else N_A
 
 

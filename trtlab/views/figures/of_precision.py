@@ -118,7 +118,7 @@ def _accuracy(points: Sequence[Point], theme: Theme) -> go.Figure:
 def _height(point: Point, by_labels: bool) -> float | None:
     """Return a point's top-1 in percent, or the SQNR of its worst output."""
     if not by_labels:
-        return point.worst_sqnr_db
+        return point.accuracy.worst_sqnr_db if point.accuracy else None
     found = point.accuracy.labels if point.accuracy else None
     return None if found is None else 100 * found.top1
 
@@ -179,8 +179,9 @@ def _point_hover(point: Point) -> str:
     if a.labels is not None:
         lines.append(f"top-1 {100 * a.labels.top1:.1f} %, {against_text(a.labels)}, "
                      f"n {a.labels.samples:,}")  # fmt: skip
-    if point.worst_sqnr_db is not None:
-        lines.append(f"SQNR of the worst output {decibels(point.worst_sqnr_db)}")
+    worst = point.accuracy.worst_sqnr_db if point.accuracy else None
+    if worst is not None:
+        lines.append(f"SQNR of the worst output {decibels(worst)}")
     return "<br>".join([*lines, f"against {plain(a.reference)}", f"on {plain(a.data.words)}"])
 
 

@@ -246,8 +246,9 @@ async function render({ model, el }) {
     pictured = setTimeout(() => picture().catch(() => {}), PICTURE_MS);
   };
   model.on("msg:custom", told);
+  // anywidget hands on no comm_live; ipywidgets marks what it drew when the kernel is gone.
   const lost = () => {
-    const alive = model.comm_live !== false;
+    const alive = !el.closest(".jupyter-widgets-disconnected");
     screen.classList.toggle("trtlab-lost", !alive);
     for (const one of screen.querySelectorAll("button,input,select")) {
       if (!alive) one.disabled = true;
