@@ -18,6 +18,8 @@ from trtlab.app.panels.layers_tab import Layers
 from trtlab.app.panels.memory_tab import Memory
 from trtlab.app.panels.overview_tab import Overview
 from trtlab.app.panels.precision_tab import Precision
+from trtlab.errors import SpecError
+from trtlab.record import Run
 
 TABS: tuple[type[Panel], ...] = (
     Overview,
@@ -46,6 +48,18 @@ def __dir__() -> list[str]:
 
 
 def _panel(panel: type[Panel], runs: Any, *, baseline: Any = None, theme: Any = None) -> Screen:
-    """Show one panel about the last of these runs, in a cell of its own."""
+    """Show one panel about the last of these runs, in a cell of its own.
+
+    Raises:
+        SpecError: there is no run among what was given, or something else.
+    """
     several: Sequence[Any] = runs if isinstance(runs, Sequence) else (runs,)
+    for run in (*several, *([] if baseline is None else [baseline])):
+        if not isinstance(run, Run):
+            raise SpecError(
+                f"A {type(run).__name__} is no run.",
+                hint="Give what trtlab.run returned, or a list of them.",
+            )
+    if not several:
+        raise SpecError("There is no run to show.", hint="Make one with trtlab.run.")
     return alone(panel, several, baseline, theme)
