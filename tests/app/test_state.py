@@ -38,6 +38,15 @@ def test_listeners_are_told_once_of_a_change_of_several_traits():
     assert calls == [1], "what did not change is not told"
 
 
+def test_a_listener_that_fails_is_told_of_and_keeps_nothing_from_the_others():
+    state, heard = State(), []
+    state.listen(lambda: state.quick or 1 / 0, "quick")
+    state.listen(lambda: heard.append(state.quick), "quick")
+    state.update(quick=False)
+    assert heard == [True, False]
+    assert "ZeroDivisionError" in state.problem.what
+
+
 def test_updates_from_many_threads_lose_nothing():
     state = State()
 

@@ -411,3 +411,20 @@ def test_two_workbenches_share_nothing(filled):
     assert filled.state.theme == "light"
     assert other.state.runs == ()
     other.close()
+
+
+def test_engines_that_other_tools_described_open_beside_each_other(bench, shared_data):
+    folder = shared_data / "engines"
+    for name in (
+        "pytorch_resnet_A100_fp16",
+        "pytorch_resnet_A100_qat",
+        "cookbook_EngineInspector",
+    ):
+        bench.act("open", str(folder / name))
+        assert bench.state.problem is None, name
+        for panel in TABS:
+            bench.act("tab", panel.name)
+            assert "This view was not drawn" not in text(bench)
+    assert len(bench.state.runs) == 3
+    assert "A100" in text(bench)
+    assert {run.source for run in bench.state.runs} == {"recorded"}

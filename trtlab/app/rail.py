@@ -298,6 +298,8 @@ def why_not(state: State, recipe: str) -> str:
 def recipe_hint(state: State) -> str:
     """Say why some precisions are off, and what the chosen one will not tell here."""
     machine = state.machine
+    if state.recorded:
+        return "As it was recorded."
     if machine is None:
         return "Asking what this machine can do…"
     off: dict[str, list[str]] = {}
@@ -380,7 +382,7 @@ def _one(text: str) -> int:
 
 def _batches(state: State, place: int, text: str) -> tuple[int, ...]:
     sizes = list(state.batches)
-    sizes[place] = _one(text)
+    sizes[place] = _positive(text)
     # Whoever moves one end past the others means to move them along.
     for other in range(3):
         low, high = min(other, place), max(other, place)
@@ -391,6 +393,8 @@ def _batches(state: State, place: int, text: str) -> tuple[int, ...]:
 
 def _measured_at(state: State, text: str) -> tuple[int, ...]:
     sizes = tuple(sorted(set(ints_from_text(text))))
+    if sizes[0] < 1:
+        raise SpecError(f"{sizes[0]} is too few.", hint="Give 1 or more.")
     smallest, _, largest = state.batches
     outside = [size for size in sizes if not smallest <= size <= largest]
     if outside and state.builder in TENSORRT:

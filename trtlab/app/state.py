@@ -201,11 +201,18 @@ class State(t.HasTraits):
                 for name, value in changes.items():
                     setattr(self, name, value)
             changed = {n for n, old in before.items() if getattr(self, n) is not old}
-            if not changed:
-                return
             for names, callback in tuple(self._listeners):
                 if names & changed:
-                    callback()
+                    self._tell(callback)
+
+    def _tell(self, callback: Callable[[], None]) -> None:
+        """Call a listener; one that fails is told of and does not keep the news from the rest."""
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001 - the screen must go on
+            if self.problem is None:
+                title = "A part of the screen was not drawn"
+                self.update(problem=Problem(title, what=f"{type(error).__name__}: {error}"))
 
     def listen(self, callback: Callable[[], None], *names: str) -> None:
         """Call back after an ``update`` that changed one of these traits, and call now."""

@@ -36,6 +36,7 @@ SHIPPED = Path(__file__).parent / "recorded.trtlab"
 """Runs that this project made: TensorRT-RTX builds, and measurements on a CPU."""
 
 LEAST_HEIGHT = 620
+_RECORDINGS = (".trtlab", ".json", ".log", ".txt")
 
 
 class Workbench(Screen):
@@ -147,7 +148,7 @@ class Workbench(Screen):
             workspaces=bundle.workspaces,
             selected=last,
             baseline=others[0] if others else None,
-            recorded=f"Recorded on {where}, {day}",
+            recorded=", ".join(filter(None, (f"Recorded on {where}", day))),
             source=last.line.origin or last.model.name,
             tab="overview",
             opened=None,
@@ -344,22 +345,27 @@ class Workbench(Screen):
         self.state.update(large=not self.state.large)
 
     def _do_open(self, value: str) -> None:
-        """Open a model, a bundle, or what trtexec exported: its ending says which."""
+        """Open a model, a bundle, or what trtexec exported; several files with commas between."""
         if self.state.busy:
             return
         if value.startswith("~"):
             value = str(Path(value).expanduser())
-        if value.endswith((".trtlab", ".json")):
-            paths = [value] if Path(value).is_file() else value.split(",")
-            found = read(*(Path(path.strip()).expanduser() for path in paths))
-            if isinstance(found, Bundle):
-                self.show_bundle(found)
-            else:
-                run = run_of(found)
-                self.show_bundle(Bundle(run.model.name, (run,)))
+        if value.endswith(_RECORDINGS) or Path(value).is_dir():
+            self._open_recording(value)
             return
         self.state.update(source=value, problem=None)
         self.jobs.open(value)
+
+    def _open_recording(self, value: str) -> None:
+        paths = [value] if Path(value).exists() else value.split(",")
+        found = read(*(Path(path.strip()).expanduser() for path in paths))
+        if isinstance(found, Bundle):
+            self.show_bundle(found)
+            return
+        run = run_of(found)
+        # One engine more beside those that were opened before: to be compared.
+        before = self.state.runs if self.state.recorded else ()
+        self.show_bundle(Bundle(run.model.name, (*before, run), self.state.workspaces))
 
     def _do_failed(self, value: str) -> None:
         self.state.update(problem=Problem(value, field="source"))

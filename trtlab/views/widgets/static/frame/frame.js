@@ -78,13 +78,26 @@ async function render({ model, el }) {
     const value = found.type === "checkbox" ? String(found.checked) : found.value;
     send(found.dataset.change, value);
   });
-  // A file that no message can carry is refused before the page reads it.
-  on(screen, "change", (event) => {
-    const file = event.target.type === "file" ? event.target.files?.[0] : null;
+  // A file that no message can carry is refused before the page reads it. ipywidgets keeps its
+  // file field outside the page, where nobody hears it: it is met at the moment it is opened.
+  const refuse = (event) => {
+    const file = event.target.files?.[0];
     if (!file || file.size <= model.get("upload_bytes")) return;
     event.stopImmediatePropagation();
     event.target.value = "";
     send("too-large", `${file.name}\n${file.size}`);
+  };
+  on(screen, "click", (event) => {
+    if (!event.target.closest(".trtlab-upload")) return;
+    const fields = HTMLInputElement.prototype;
+    const open = fields.click;
+    const back = () => { fields.click = open; };
+    fields.click = function () {
+      back();
+      on(this, "change", refuse, { capture: true });
+      open.call(this);
+    };
+    setTimeout(back);
   }, { capture: true });
   on(screen, "input", (event) => {
     const found = event.target.closest("[data-filter]");
