@@ -39,7 +39,8 @@ def facts(state: State) -> str:
     said = [f"<b>{html.escape(name) if name else 'No model open'}</b>"]
     if state.recorded:
         said.append(f"{badge('recorded')} {html.escape(state.recorded)}")
-        said.append(button("Make it live", "live", kind="main"))
+        if state.selected is not None and state.selected.line.origin:
+            said.append(button("Make it live", "live", kind="main"))
     elif machine is None:
         said.append("asking what this machine can do…")
     else:
@@ -164,14 +165,15 @@ def footer(state: State) -> str:
         said.append(f"Engine: {words} for {plan.target_text}{never}.")
     if run.measurement is not None:
         m = run.measurement
-        cpu = m.environment.gpu if m.build.provider != "cpu" else m.environment.cpu
-        said.append(f"Ran: {m.provider} on {cpu or 'an unknown machine'}, n {m.n:,}.")
+        where = m.environment.gpu if m.build.device == "cuda" else m.environment.cpu
+        said.append(f"Ran: {m.provider} on {where or 'an unknown machine'}, n {m.n:,}.")
     created = (run.line.environment.created or "")[:16].replace("T", " ")
+    when = f"{created} UTC" if created else ""
     mark_ = badge("recorded" if run.source == "recorded" else "measured")
     mark_ = mark_ if run.measurement is not None or run.source == "recorded" else badge("builder")
     return (
         f"<div class='trtlab-foot'>{mark_}<span>{html.escape(' '.join(said))}</span>"
-        f"<span class='trtlab-spring'></span><span>{html.escape(created)} UTC</span></div>"
+        f"<span class='trtlab-spring'></span><span>{html.escape(when)}</span></div>"
     )
 
 

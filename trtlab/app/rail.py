@@ -495,13 +495,17 @@ def _backends(state: State) -> w.VBox:
             control.disabled = off or machine is None
         if machine is None:
             return
-        names = [(BACKENDS[n], n) for n in machine.builders]
-        _offer(builder, names, state.builder, took_builder)
-        targets = machine.targets(state.builder)
+        # What a recording was made with may be none of this machine's.
+        builders = dict.fromkeys((*machine.builders, state.builder))
+        _offer(builder, [(BACKENDS[n], n) for n in builders], state.builder, took_builder)
+        targets = dict.fromkeys((*machine.targets(state.builder), *filter(None, [state.target])))
         offered = [(t, t) for t in targets] or [("this CPU", "")]
         _offer(target, offered, state.target, took_target)
         target.disabled = target.disabled or not targets
-        _offer(runner, runners(machine, state.builder), runs_on(state), took_runner)
+        several = runners(machine, state.builder)
+        if runs_on(state) not in [value for _, value in several]:
+            several.append((f"{BACKENDS[state.runner]}, elsewhere", runs_on(state)))
+        _offer(runner, several, runs_on(state), took_runner)
 
     state.listen(show, "machine", "builder", "target", "runner", "provider", "busy", "recorded")
     first, second = (

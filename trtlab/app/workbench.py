@@ -104,13 +104,12 @@ class Workbench(Screen):
         state.listen(self._answer_known, *CONTROLS)
         state.listen(self._follow_recording, "selected", "recorded")
         state.listen(self._ask_picture, "selected", "busy", "theme")
+        self.jobs.look()
         if isinstance(model, Model):
             self.jobs.open(model)
         elif source := os.fspath(model):
             state.update(source=source)
             self.act("open", source)
-        else:
-            self.jobs.look()
 
     @classmethod
     def recorded(cls, path: str | os.PathLike[str] | None = None, **settings: Any) -> Workbench:
