@@ -26,6 +26,7 @@ NAMES = (
     "comparing",
     "graph",
     "precision",
+    "workbench",
 )
 
 

@@ -1,11 +1,17 @@
 """The benchmarks still run: with the fewest rounds, without looking at their figures."""
 
+import math
+import os
+import shutil
+
+import onnx
 import pytest
 
-from benchmarks import harness, precision, reading, startup, sweeping
+from benchmarks import harness, precision, reading, startup, sweeping, workbench
 from benchmarks.figures import Figure, median_figure, upper_figure
-from tests import making
-from trtlab.record import SweepResult
+from benchmarks.lab import running
+from tests import making, whole_runs
+from trtlab.record import RunLine, SweepResult
 from trtlab.store import Store
 
 pytestmark = pytest.mark.native
@@ -65,3 +71,40 @@ def test_conversions_and_speeds_are_measured(monkeypatch):
     assert runs.value == precision.SESSIONS
     assert all(f.value > 0 for f in found.values())
     assert len(found) == 11
+
+
+def test_a_filled_store_lists_each_run_and_still_finds_each_by_its_setup():
+    store, run = Store(), whole_runs.run()
+    workbench.fill(store, run, lambda setup: f"{setup.workspace_bytes:064x}", 3)
+    lines = list(store.all(RunLine))
+    assert sorted(line.setup.workspace_bytes for line in lines) == [2**20, 2 * 2**20, 3 * 2**20]
+    found = store.get(f"{2**21:064x}", RunLine)
+    assert found is not None
+    assert found.measurement == run.line.measurement
+
+
+def test_the_large_network_is_a_valid_model_of_that_many_nodes():
+    model = workbench.network(40)
+    onnx.checker.check_model(model, full_check=True)
+    assert len(model.graph.node) == 40
+    assert {node.op_type for node in model.graph.node} == {"Conv", "Relu", "Add"}
+
+
+@pytest.mark.browser
+def test_a_workbench_is_opened_changed_and_stopped_in_a_page(monkeypatch):
+    if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
+        if "browser" in os.environ.get("TRTLAB_REQUIRE", "").split(","):
+            pytest.fail("no Chromium")
+        pytest.skip("no Chromium: install the package chromium")
+    for name, fewest in {"ROUNDS": 1, "MEMORY_ROUNDS": 1, "MANY": 2, "NODES": 100}.items():
+        monkeypatch.setattr(workbench, name, fewest)
+    with running() as lab:
+        few, many = workbench._stores(lab.home)
+        found = [
+            *workbench._opening(lab, few, many),
+            *workbench._recorded(lab),
+            *workbench._stopping(lab, few),
+            *workbench._memory(lab),
+        ]
+    assert len(found) == 11 + 9 + 1 + 2
+    assert all(math.isfinite(f.value) and f.value > 0 for f in found)

@@ -87,6 +87,7 @@ class Server:
     url: str
     token: str
     folder: Path
+    pid: int
 
     def call(self, path: str, method: str = "GET"):
         request = urllib.request.Request(self.url + path, method=method)
@@ -165,7 +166,7 @@ def _wait_for_server(process, home, token, folder, log) -> Server:
         for note in (home / "runtime").glob(f"jpserver-{process.pid}.json"):
             try:
                 port = json.loads(note.read_text())["port"]
-                server = Server(f"http://127.0.0.1:{port}", token, folder)
+                server = Server(f"http://127.0.0.1:{port}", token, folder, process.pid)
                 server.call("/api/status")
             except (ValueError, OSError):
                 break
@@ -205,16 +206,22 @@ class Watch:
     """What the pages of one test logged and asked for."""
 
     problems: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+    """Patterns of console errors that this one test brings about on purpose."""
 
     def follow(self, context) -> None:
         context.on("console", self._console)
-        context.on("weberror", lambda error: self.problems.append(f"page error: {error.error}"))
+        context.on(
+            "weberror",
+            lambda error: self.problems.append(f"page error: {error.error}\n{error.error.stack}"),
+        )
         context.on("request", lambda request: self._request(request.url))
         context.on("page", lambda page: page.on("websocket", lambda ws: self._request(ws.url)))
 
     def _console(self, message) -> None:
         text = f"{message.text} ({message.location.get('url', '')})"
-        if message.type == "error" and not any(re.search(known, text) for known, _ in HARMLESS):
+        known = [*self.expected, *(pattern for pattern, _ in HARMLESS)]
+        if message.type == "error" and not any(re.search(pattern, text) for pattern in known):
             self.problems.append(f"console: {text}")
 
     def _request(self, url: str) -> None:

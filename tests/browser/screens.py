@@ -1,8 +1,6 @@
 """The workbench in a page, as its user works it."""
 
-import re
 import time
-from contextlib import contextmanager
 
 import psutil
 from playwright.sync_api import expect

@@ -55,7 +55,7 @@ def test_figures_from_plotlys_labextension(lab, artifact):
         assert plots.nth(number).get_attribute("data-plotly-source") == "labextension"
     first = plots.first
     expect(first).to_have_attribute("aria-label", "INT8 is fastest at every batch")
-    expect(first).to_have_role("img")
+    expect(first).to_have_role("figure")
     expect(first.locator(".scatterlayer .trace")).to_have_count(3)
     expect(first.locator(".scatterlayer .point")).to_have_count(15)
     wait_until_it_fills_its_cell(first)

@@ -72,7 +72,8 @@ def _bar(bar: Bar, depth: int) -> str:
 def _points(points: Sequence[Planned]) -> str:
     rows = "".join(_point(point) for point in points)
     return (
-        "<div class='trtlab-scroll trtlab-points'><table><thead><tr><th scope='col'>State</th>"
+        "<div class='trtlab-scroll trtlab-points' tabindex='0' role='region'"
+        " aria-label='points of this job'><table><thead><tr><th scope='col'>State</th>"
         "<th scope='col'>Precision</th><th scope='col' class='trtlab-number'>Batch</th>"
         f"<th scope='col' class='trtlab-number'>p50, ms {badge('measured', short=True)}</th>"
         f"<th scope='col' class='trtlab-number'>Build, s {badge('builder', short=True)}</th>"

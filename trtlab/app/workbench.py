@@ -323,6 +323,8 @@ class Workbench(Screen):
         if self.state.busy:
             self.state.update(status="Stopping")
             self.jobs.stop()
+        else:  # a second Esc soon after one that closed something
+            self._do_escape("")
 
     def _do_escape(self, _value: str) -> None:
         self.state.update(sweeping=False, helping=False, problem=None, saved="")
@@ -564,4 +566,4 @@ def _drawn(state: State, draw: Callable[[State], str], *names: str) -> w.HTML:
 
 
 def _seen(part: w.Widget, is_seen: bool) -> None:
-    part.layout.display = "" if is_seen else "none"
+    part.layout.display = None if is_seen else "none"

@@ -112,7 +112,7 @@ function render({ model, el }) {
   const page = sharedPage();
   const plot = document.createElement("div");
   plot.className = "trtlab-plotly";
-  plot.setAttribute("role", "img");
+  plot.setAttribute("role", "figure"); // no img: its buttons would be hidden
   plot.style.cssText = "width:100%;font-variant-numeric:tabular-nums";
   const alert = document.createElement("p");
   alert.setAttribute("role", "alert");

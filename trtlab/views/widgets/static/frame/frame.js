@@ -126,6 +126,17 @@ async function render({ model, el }) {
     found?.focus();
     return Boolean(found);
   };
+  // Before the fields of ipywidgets, which let no key out.
+  on(screen, "keydown", (event) => {
+    if (event.key !== "F6" || event.ctrlKey || event.metaKey || event.altKey) return;
+    const places = [".trtlab-rail", "[role=tablist]", ".trtlab-panel"];
+    const now = places.findIndex((place) => event.target.closest?.(place));
+    const next = places[(now + 1) % places.length];
+    const first = `${next} button:not([tabindex="-1"]),${next} input,${next} select,${next} [tabindex="0"]`;
+    if (!focusIn(first)) screen.querySelector(next)?.focus();
+    event.preventDefault();
+    event.stopPropagation();
+  }, { capture: true });
   on(screen, "keydown", (event) => {
     const { key } = event;
     const arrows = { ArrowLeft: -1, ArrowRight: 1, Home: -99, End: 99 };
@@ -152,15 +163,6 @@ async function render({ model, el }) {
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (key === "F6") {
-      const places = [".trtlab-rail", "[role=tablist]", ".trtlab-panel"];
-      const now = places.findIndex((place) => event.target.closest?.(place));
-      const next = places[(now + 1) % places.length];
-      focusIn(`${next} button:not([tabindex="-1"]),${next} input,${next} select,${next} [tabindex="0"]`);
-      event.preventDefault();
-      event.stopPropagation();
-      return;
-    }
     if (!model.get("single_keys")) return;
     if (key === "Escape") {
       const now = performance.now();
@@ -185,10 +187,24 @@ async function render({ model, el }) {
     }
   });
 
-  // What is drawn again keeps its focus, roles and labels.
+  // What is drawn again keeps its focus, roles and labels; what went or is off hands its focus to
+  // the panel: keys are heard only inside.
+  const panel = screen.querySelector(".trtlab-panel");
+  if (panel) panel.tabIndex = -1;
   let focused = null;
-  on(screen, "focusin", (event) => { focused = keyOf(event.target); });
+  on(screen, "focusin", (event) => { focused = event.target; });
   on(screen, "focusout", (event) => { if (event.relatedTarget) focused = null; });
+  const refocus = () => {
+    if (!focused || (focused.isConnected && !focused.disabled)) return;
+    const now = document.activeElement;
+    if (now && now !== document.body && now !== focused) {
+      focused = null;  // it went elsewhere meanwhile
+      return;
+    }
+    const key = keyOf(focused);
+    const same = key ? screen.querySelector(key) : null;
+    (same && !same.disabled ? same : panel)?.focus({ preventScroll: true });
+  };
   const name = (node) => {
     for (const handle of node.querySelectorAll(".noUi-handle:not([aria-label])")) {
       const place = handle.closest("[data-name],.widget-inline-hbox,.jupyter-widgets");
@@ -197,7 +213,8 @@ async function render({ model, el }) {
     }
     for (const box of node.querySelectorAll("input:not([aria-label]),select:not([aria-label])")) {
       const said = box.title || box.closest("[title]")?.title || box.placeholder;
-      if (said && !box.labels?.length) box.setAttribute("aria-label", said);
+      const labelled = [...(box.labels ?? [])].some((label) => label.textContent.trim());
+      if (said && !labelled) box.setAttribute("aria-label", said);
     }
     for (const toggle of node.querySelectorAll(".widget-toggle-button")) {
       const pressed = String(toggle.classList.contains("mod-active"));
@@ -208,6 +225,20 @@ async function render({ model, el }) {
   let selected = null;
   const follow = () => {
     for (const field of screen.querySelectorAll("[data-filter]")) if (field.value) filterRows(field);
+    // The point that runs stays in view in its list; the panel itself is not moved.
+    const running = screen.querySelector(".trtlab-job .trtlab-points tr[aria-selected=true]");
+    const list = running?.closest(".trtlab-points");
+    if (list && !list.dataset.followed) {
+      list.dataset.followed = "1";
+      list.scrollTop = running.offsetTop - list.clientHeight / 2;
+    }
+    const tab = screen.querySelector("[role=tab][aria-selected=true]");
+    const bar = tab?.closest("[role=tablist]");
+    if (bar && !bar.dataset.followed) {
+      bar.dataset.followed = "1";
+      const past = tab.getBoundingClientRect().right - bar.getBoundingClientRect().right;
+      if (past > 0) bar.scrollLeft = past + 6;
+    }
     const row = screen.querySelector("[data-rows] tr[aria-selected=true]");
     const now = row?.dataset.value ?? null;
     if (now !== selected && row?.offsetParent) {
@@ -222,11 +253,10 @@ async function render({ model, el }) {
     if (problem && problem !== problemTold) screen.querySelector(".trtlab-panel")?.scrollTo(0, 0);
     problemTold = problem;
     if (changes.some((change) => change.type === "childList")) follow();
-    if (focused && (document.activeElement === document.body || document.activeElement === null)) {
-      screen.querySelector(focused)?.focus({ preventScroll: true });
-    }
+    refocus();
   });
-  parts.observe(screen, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] });
+  const changed = { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "disabled"] };
+  parts.observe(screen, changed);
   name(screen);
 
   // A clock that runs where a job runs: seconds since its part was drawn, and those before.

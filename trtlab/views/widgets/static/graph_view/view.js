@@ -100,7 +100,7 @@ class View {
       make("div", { className: "heads" }, ...this.heads), this.stage);
     this.map = make("canvas", { className: "map", "aria-hidden": "true" });
     this.table = make("div", { className: "table", hidden: true, tabIndex: 0 });
-    this.card = make("aside", { className: "card", "aria-label": "Selection" });
+    this.card = make("aside", { className: "card", "aria-label": "Selection", tabIndex: 0 });
     this.legend = make("div", { className: "legend" });
     this.said = make("div", { className: "unseen", "aria-live": "polite" });
     this.root = make("div", {
