@@ -44,9 +44,14 @@ def main() -> None:
     runs.sort(key=lambda run: (run.model.name, run.recipe == "int8", run.batch == 8))
     curves = [
         trtlab.workspace(
-            name, backend="tensorrt_rtx", target="sm89", batch=(1, 8, 16), store=store
+            trtlab.convert(name, recipe, calibration=calibration, store=store),
+            backend="tensorrt_rtx",
+            target="sm89",
+            batch=(1, 8, 16),
+            store=store,
         )
-        for name, *_ in WHAT
+        for name, _, _, calibration in WHAT
+        for recipe in ("fp32", "int8")
     ]
     hashes = {h for run in runs for h in (run.model.hash, run.line.made.hash) if h}
     graphs = {h: graph for h in hashes if (graph := store.graph(h)) is not None}

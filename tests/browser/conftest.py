@@ -87,6 +87,7 @@ class Server:
     url: str
     token: str
     folder: Path
+    home: Path
     pid: int
 
     def call(self, path: str, method: str = "GET"):
@@ -103,7 +104,7 @@ def server(chromium, tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
     token = secrets.token_hex(16)
     log = home / "server.log"
-    _keep_quiet(home / "config" / "lab" / "user-settings")
+    _keep_quiet(home)
     with log.open("wb") as output:
         process = subprocess.Popen(
             _server_command(token, folder),
@@ -118,9 +119,14 @@ def server(chromium, tmp_path_factory):
             yield _wait_for_server(process, home, token, folder, log)
 
 
-def _keep_quiet(settings: Path) -> None:
+def _settings(home: Path) -> Path:
+    """Where Lab keeps what was set about itself."""
+    return home / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+
+
+def _keep_quiet(home: Path) -> None:
     """Answer Lab's question whether to fetch news: its box would lie over what a test clicks."""
-    plugin = settings / "@jupyterlab" / "apputils-extension"
+    plugin = _settings(home)
     plugin.mkdir(parents=True)
     choice = {"checkForUpdates": False, "fetchNews": "false"}
     (plugin / "notification.jupyterlab-settings").write_text(json.dumps(choice))
@@ -166,7 +172,7 @@ def _wait_for_server(process, home, token, folder, log) -> Server:
         for note in (home / "runtime").glob(f"jpserver-{process.pid}.json"):
             try:
                 port = json.loads(note.read_text())["port"]
-                server = Server(f"http://127.0.0.1:{port}", token, folder, process.pid)
+                server = Server(f"http://127.0.0.1:{port}", token, folder, home, process.pid)
                 server.call("/api/status")
             except (ValueError, OSError):
                 break
@@ -351,6 +357,8 @@ def lab(server, context, watch):
         page.close()
     for session in server.call("/api/sessions"):
         server.call(f"/api/sessions/{session['id']}", "DELETE")
+    # A theme that a test chose is Lab's default again for the next one.
+    (_settings(server.home) / "themes.jupyterlab-settings").unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ def host_theme(page, name):
     )
     light = str(name == "Light").lower()
     expect(page.locator("body")).to_have_attribute("data-jp-theme-light", light)
+    # Lab fails on a second change while it still takes the curtain of the first one away.
+    expect(page.locator("#jupyterlab-splash")).to_have_count(0)
 
 
 def test_dark_follows_the_host_until_the_switch_is_used(lab, artifact):

@@ -152,7 +152,7 @@ class Jobs:
         with state.lock:
             if state.busy:
                 return
-            state.update(busy=True)
+            state.update(busy=True, job=None, job_points=(), job_title="Starting")
         self.submit(job)
 
     def _open(self, source: str | Model) -> None:
@@ -407,11 +407,19 @@ def default_target(machine: Machine, builder: str) -> str:
     return "sm89" if "sm89" in targets else targets[0]
 
 
+def asked_precision(model: Model, state: State) -> str:
+    """Return the precision that stays chosen: a model that arrives in another one has its own."""
+    before = state.opened
+    if model.recipe != "fp32":
+        return model.recipe
+    return state.precision if before is None or before.recipe == "fp32" else "fp32"
+
+
 def controls_for(model: Model, state: State) -> dict[str, Any]:
     """Return the controls that fit a model that was just opened."""
     has_axis = batch_axis(model.inputs) is not None
     return {
-        "precision": "fp32" if model.recipe == "fp32" else model.recipe,
+        "precision": asked_precision(model, state),
         "batches": state.batches if has_axis else (1, 1, 1),
         "calibration": "" if has_images(model) else state.calibration or "random",
         "layer": "",

@@ -106,7 +106,8 @@ def _machine(machine: Machine | None) -> str:
     )
     on_gpu = [n for n in TENSORRT if machine.statuses[n].abilities["fp32"].run.can]
     reason = machine.no_gpu or _why(machine, "tensorrt")
-    why = f"{reason.rstrip('.')}. Open a recording, or run this notebook on a GPU machine."
+    why = f"{reason[:1].upper()}{reason[1:].rstrip('.')}. "
+    why += "Open a recording, or run this notebook on a GPU machine."
     rows.append((bool(on_gpu), "GPU time per layer, GPU latency", ", ".join(on_gpu), why))
     power = "No power reading here. Needs an NVIDIA GPU with NVML."
     rows.append((bool(machine.gpu), "Efficiency (inferences per joule)", machine.gpu, power))

@@ -327,10 +327,12 @@ class Workbench(Screen):
             self._do_escape("")
 
     def _do_escape(self, _value: str) -> None:
-        self.state.update(sweeping=False, helping=False, problem=None, saved="")
+        self.state.update(sweeping=False, helping=False, saved="")
+        self._do_dismiss("")
 
     def _do_dismiss(self, _value: str) -> None:
-        self.state.update(problem=None)
+        if self.state.problem is not None:
+            self.state.update(problem=None, status="Recorded" if self.state.recorded else "Ready")
 
     def _do_help(self, _value: str) -> None:
         self.state.update(helping=not self.state.helping)

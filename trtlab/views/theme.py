@@ -275,8 +275,9 @@ def badge(provenance: Provenance, short: bool = False) -> str:
     glyph, meaning = _BADGES[provenance]
     text = html.escape(f"{provenance}: {meaning}", quote=True)
     word = "" if short else f" {provenance}"
+    form = " data-short" if short else ""
     return (
-        f'<span class="trtlab-badge trtlab-{provenance}" role="img" aria-label="{text}"'
+        f'<span class="trtlab-badge trtlab-{provenance}"{form} role="img" aria-label="{text}"'
         f' title="{text}"><span aria-hidden="true">{glyph}{word}</span></span>'
     )
 
@@ -327,4 +328,5 @@ display:inline-block;font-size:12px;font-weight:400;line-height:16px;padding:0 6
 white-space:nowrap}}
 .trtlab .trtlab-estimated{{border-style:dashed}}
 .trtlab .trtlab-recorded{{border-style:double;border-width:3px;line-height:12px}}
+.trtlab .trtlab-badge[data-short]{{border:0;line-height:16px;padding:0 1px}}
 """
