@@ -24,7 +24,9 @@ def workers_of_this_process():
     found = []
     for child in psutil.Process().children(recursive=True):
         try:
-            if "trtlab.worker" in child.cmdline() or child.status() == psutil.STATUS_ZOMBIE:
+            # Of other programs' children their own parents take care.
+            forgotten = child.status() == psutil.STATUS_ZOMBIE and child.ppid() == os.getpid()
+            if forgotten or "trtlab.worker" in child.cmdline():
                 found.append(child)
         except psutil.NoSuchProcess:
             continue

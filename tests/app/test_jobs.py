@@ -1,5 +1,6 @@
 """What the workbench does in the background: real builds and runs on a small model."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -149,7 +150,8 @@ def test_a_worker_that_is_killed_from_outside_is_told_and_nothing_is_lost(bench)
     settle(bench)
     shown = text(bench)
     assert not state.busy
-    assert len(state.runs) >= 1
+    assert state.runs[0].measurement is not None
+    assert state.runs[-1].failure.kind == "crashed"
     assert "signal 9" in shown or "was killed" in shown
     assert "Traceback" not in shown
 
@@ -228,6 +230,84 @@ def test_an_earlier_run_is_recalled_from_the_store(bench):
     other.act("recall", "7")
     assert other.state.problem is None
     other.close()
+
+
+def held_up(bench):
+    """An event that holds the queue up until it is set."""
+    free = threading.Event()
+    bench.jobs._submit(lambda: free.wait(30))
+    return free
+
+
+def test_a_stop_before_the_job_began_is_not_forgotten(bench):
+    free = held_up(bench)
+    bench.act("build")
+    assert bench.state.busy
+    bench.act("stop")
+    free.set()
+    state = settle(bench)
+    assert state.runs == ()
+    assert state.status == "Stopped before the first point"
+    bench.act("build")
+    assert settle(bench).selected is not None
+
+
+def test_what_waits_in_the_background_does_not_make_a_second_press_count(bench):
+    free = held_up(bench)
+    bench.act("build")
+    bench.jobs.list_history()
+    free.set()
+    bench.act("build")
+    assert len(settle(bench).runs) == 1
+
+
+def test_closing_forgets_what_waits_and_nothing_begins_after_it(bench):
+    free = held_up(bench)
+    bench.act("build")
+    bench.close()
+    free.set()
+    bench.jobs.wait()
+    assert bench.state.runs == ()
+    bench.act("build")
+    bench.jobs.wait()
+    assert bench.state.runs == ()
+
+
+def test_stop_does_not_wait_for_a_panel_that_is_being_drawn(bench):
+    stopped = threading.Event()
+    with bench.state.lock:
+        press = threading.Thread(target=lambda: bench.act("stop"))
+        press.start()
+        stopped = bench.jobs._cancel.wait(5)
+    press.join()
+    assert stopped
+
+
+def test_node_errors_come_of_the_run_that_is_shown_and_of_no_other(bench, tmp_path):
+    copy = tmp_path / "mine.onnx"
+    shutil.copy(trtlab.load("zoo:digits_mobile").path, copy)
+    state = bench.state
+    state.update(precision="int8")
+    bench.act("build")
+    run = settle(bench).selected
+    bench.act("per-node", "1")
+    settle(bench)
+    assert state.problem is None
+    assert state.selected.accuracy.nodes
+    assert state.selected.accuracy.labels == run.accuracy.labels
+    other = dataclasses.replace(run, line=dataclasses.replace(run.line, origin=str(copy)))
+    state.update(runs=(other,), selected=other)
+    bench.act("per-node", "1")
+    settle(bench)
+    assert "another model" in state.problem.what
+    assert state.selected is other
+
+
+def test_a_name_that_no_disk_knows_is_told(bench):
+    bench.act("open", "x" * 300 + ".onnx")
+    settle(bench)
+    assert bench.state.problem.field == "source"
+    assert "report" not in bench.state.problem.hint
 
 
 def test_closing_stops_the_job_and_leaves_no_process(bench):

@@ -97,7 +97,7 @@ def test_filters_by_type_and_choice_of_the_engine():
     assert [row[1] for row in rows(made)] == ["fc_layer"]
     made.act("layers-engine", "ran")
     assert [row[1] for row in rows(made)] == ["conv", "relu", "second", "fc_layer"]
-    assert [row[7].split()[0] for row in rows(made)] == ["10.0", "20.0", "30.0", "40.0"]
+    assert [row[6].split()[0] for row in rows(made)] == ["10.0", "20.0", "30.0", "40.0"]
     assert "no GPU has a part in it" in drawn(made)
 
 
@@ -156,7 +156,7 @@ def test_gpu_times_of_the_very_plan_stand_in_their_own_column():
         layers=times, runs_ns=Int64Array([10**7] * 8), plan=plan.hash, time_kind="gpu"
     )
     made = panel(run(plan=plan, ran=plan, profile=profile))
-    assert [row[6].split()[0] for row in rows(made)] == ["1.00", "2.00", "3.00"]
+    assert [row[5].split()[0] for row in rows(made)] == ["1.00", "2.00", "3.00"]
     assert "CPU" not in plain(drawn(made)).split("Layers #")[0]
     assert "Why is GPU time n/a?" not in drawn(made)
 

@@ -77,7 +77,7 @@ def test_a_workspace_that_is_too_small_names_what_was_asked_for():
 
 
 def test_an_unforeseen_error_asks_to_be_reported():
-    assert "report" in unexpected(KeyError("x")).why
+    assert "report" in unexpected(KeyError("x")).hint
 
 
 def test_the_header_says_what_builds_for_what_and_what_runs():

@@ -47,20 +47,22 @@ def test_a_listener_that_fails_is_told_of_and_keeps_nothing_from_the_others():
     assert "ZeroDivisionError" in state.problem.what
 
 
-def test_updates_from_many_threads_lose_nothing():
-    state = State()
+def test_an_update_and_its_news_are_one_step_for_other_threads():
+    state, seen, inside = State(), [], threading.Event()
+    other = threading.Thread(target=lambda: (inside.wait(), state.update(quick=True)))
 
-    def add():
-        for _ in range(200):
-            with state.lock:
-                state.update(log=(*state.log, "x"))
+    def slow():
+        if not state.quick:
+            inside.set()
+            other.join(0.2)  # it must wait until this listener has returned
+            seen.append((state.quick, state.precision))
 
-    threads = [threading.Thread(target=add) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(state.log) == 1600
+    state.listen(slow, "quick")
+    other.start()
+    state.update(quick=False, precision="int8")
+    other.join(10)
+    assert seen == [(False, "int8")]
+    assert state.quick is True
 
 
 def test_the_controls_become_a_setup():
@@ -145,6 +147,31 @@ def test_runs_of_another_model_are_not_shown_together():
     other = dataclasses.replace(other, line=line)
     state = State(runs=(run, other), selected=run)
     assert state.shown() == (run,)
+
+
+def test_runs_that_share_a_plan_have_their_own_times():
+    import dataclasses
+
+    from tests import making, running
+
+    one = running.run("fp32")
+    one = dataclasses.replace(one, profile=making.layer_profile())
+    other = dataclasses.replace(one, profile=making.layer_profile(batch=3))
+    state = State(runs=(one, other), selected=one)
+    state.take_graphs({})
+    assert state.fusion(one) is state.fusion(one)
+    assert state.fusion(other) is not state.fusion(one)
+
+
+def test_a_recorded_run_is_never_what_was_built_here():
+    import dataclasses
+
+    run = a_run()
+    recorded = dataclasses.replace(run, line=dataclasses.replace(run.line, source="recorded"))
+    state = State(builder="tensorrt_rtx", quick=False, opened=a_model())
+    state.update(runs=(recorded,), selected=recorded)
+    assert state.known() is None
+    assert state.differences() == ["what is shown was recorded"]
 
 
 def test_a_run_without_a_plan_has_no_fusion():

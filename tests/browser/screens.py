@@ -63,7 +63,7 @@ class Screen:
         """The tab that is chosen."""
         chosen = self.root.locator("[role=tab][aria-selected=true]")
         expect(chosen).to_have_attribute("data-value", name)
-        expect(self.panel).to_have_count(1)
+        expect(self.root.locator(f".trtlab-panel-body.trtlab-tab-{name}")).to_have_count(1)
         expect(self.panel).not_to_contain_text("This view was not drawn")
         return chosen
 

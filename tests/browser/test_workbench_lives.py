@@ -50,7 +50,7 @@ def test_reload_and_reopening_with_a_live_kernel_bring_the_screen_back(rtx, lab)
     assert path.stat().st_size < 1_000_000
 
 
-def test_a_notebook_without_its_kernel_shows_a_still_picture(lab, watch, artifact):
+def test_a_notebook_without_its_kernel_shows_a_still_picture(lab, artifact):
     path = lab.notebook(DEMO)
     page = lab.open(path)
     lab.run_all(page)

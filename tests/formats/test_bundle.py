@@ -135,7 +135,8 @@ def test_no_path_of_this_machine_is_inside(tmp_path):
     assert found.plan.model_path is None
     assert found.plan.messages[0].text == "In digits.onnx: odd."
     assert found.plan.config.plugin_libraries == ("p.so",)
-    assert (found.setup.data, found.setup.calibration) == ("labelled", "images")
+    assert (found.setup.data, found.setup.calibration) == (None, None)
+    assert found.line.origin is None, "what Make it live would open"
     assert found.measurement.windows == run.measurement.windows
 
 

@@ -47,6 +47,42 @@ def test_the_same_again_comes_from_the_store_and_runs_nothing():
     assert on_cpu(batch=1).from_store is False
 
 
+def test_the_same_content_under_another_name_is_another_run(tmp_path):
+    copy = tmp_path / "mine.onnx"
+    shutil.copy(trtlab.load("zoo:digits").path, copy)
+    mine = trtlab.run(copy, builder="onnxruntime", quick=True, batch=1)
+    zoo = on_cpu(batch=1)
+    assert not zoo.from_store
+    assert zoo.line.origin == "zoo:digits"
+    assert zoo.accuracy is not None
+    assert mine.accuracy is None
+    again = trtlab.run(copy, builder="onnxruntime", quick=True, batch=1)
+    assert again.from_store, "what the store has under another path is kept all the same"
+    assert again.line.origin == str(copy)
+
+
+def test_a_run_that_failed_while_running_shows_its_engine_and_is_tried_again(monkeypatch):
+    from trtlab.errors import ExecutionError
+    from trtlab.verbs import sweep
+
+    def fails(*_args, **_more):
+        raise ExecutionError("A Reshape does not fit.", hint="Other shapes.")
+
+    monkeypatch.setattr(sweep, "benchmark_with", fails)
+    run = on_cpu(batch=2)
+    assert run.plan is not None
+    assert "Reshape" in run.why_no("measurement")
+    monkeypatch.undo()
+    assert on_cpu(batch=2).measurement is not None
+
+
+def test_only_building_can_be_asked_for():
+    run = on_cpu(batch=1, runner="none")
+    assert run.plan is not None
+    assert run.measurement is None
+    assert run.setup.runner is None
+
+
 def test_a_run_whose_record_is_gone_is_made_again():
     run = on_cpu(batch=1)
     store = Store()

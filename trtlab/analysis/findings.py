@@ -158,7 +158,9 @@ def _batch(run: Run, others: Sequence[Run]) -> Iterator[Finding]:
     """
     line = [r for r in (run, *others) if r.batch is not None and _same_but_batch(r, run)]
     points = sorted({r.batch: r for r in reversed(line)}.items())
-    for (small, before), (large, after) in pairwise(points):
+    for at, ((small, before), (large, after)) in enumerate(pairwise(points)):
+        if any(_may_gain(before, later) for _, later in points[at + 2 :]):
+            continue  # a larger batch may be worth its latency after all
         found = _alike(before, after)
         if found is None:
             continue
@@ -176,6 +178,15 @@ def _batch(run: Run, others: Sequence[Run]) -> Iterator[Finding]:
             "curves",
         )
         return
+
+
+def _may_gain(before: Run, later: Run) -> bool:
+    """Whether throughput at a larger batch may be higher: only what is certain says no."""
+    found = _alike(before, later)
+    return found is None or _of(found, "throughput").verdict not in (
+        "worse",
+        "not distinguishable",
+    )
 
 
 def _same_but_batch(one: Run, other: Run) -> bool:

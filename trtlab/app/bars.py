@@ -33,7 +33,7 @@ KEYS = (
 def facts(state: State) -> str:
     """Return the left of the top line: model, machine, builder → target, runner."""
     machine = state.machine
-    name = state.opened.name if state.opened else ""
+    name = state.opened.name if state.opened else state.source
     if state.recorded and state.selected is not None:
         name = state.selected.model.name
     said = [f"<b>{html.escape(name) if name else 'No model open'}</b>"]

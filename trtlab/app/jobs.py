@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -18,17 +18,17 @@ from typing import Any
 from trtlab.app.machine import Machine
 from trtlab.app.problems import problem_of, unexpected
 from trtlab.app.state import Bar, Job, Planned, State
-from trtlab.errors import JobCancelled, StoreError, TrtlabError
+from trtlab.errors import JobCancelled, ModelError, StoreError, TrtlabError
 from trtlab.model.types import Model, batch_axis
 from trtlab.record import Run
 from trtlab.spec import TENSORRT, Setup
 from trtlab.verbs.accuracy import accuracy
-from trtlab.verbs.convert import convert
 from trtlab.verbs.load import graph_of, load
 from trtlab.verbs.run import (
     PARTS,
     failed_run,
     history,
+    in_precision,
     known_run,
     origin_of,
     run_with,
@@ -52,6 +52,12 @@ _REST_SECONDS = 0.1
 """At least this long between two reports of progress: a page cannot show more."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    job: Callable[[], None]
+    is_busy: bool
+
+
 class Jobs:
     """Runs jobs for a state, one after the other.
 
@@ -61,39 +67,48 @@ class Jobs:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._queue: queue.Queue[_Queued | None] = queue.Queue()
         self._cancel = threading.Event()
         self._thread: threading.Thread | None = None
+        self._closed = False
         self._last_told = 0.0
 
     # Starting and ending
 
-    def submit(self, job: Callable[[], None]) -> None:
+    def _submit(self, job: Callable[[], None], *, is_busy: bool = False) -> None:
         """Do a job after those that wait."""
         with self._state.lock:
+            if self._closed:
+                return
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="trtlab", daemon=True)
                 self._thread.start()
-        self._queue.put(job)
+            self._queue.put(_Queued(job, is_busy))
 
     def stop(self) -> None:
-        """Stop the running job; what it has made stays."""
+        """Stop the job that was accepted last, be it running or waiting; what it made stays.
+
+        Without the state's lock: a panel that is being drawn must not hold it up.
+        """
         self._cancel.set()
 
     def close(self) -> None:
-        """Stop, and end the thread."""
+        """Stop, forget what waits, and end the thread."""
         self._cancel.set()
-        if self._thread is not None:
-            self._queue.put(None)
+        with self._state.lock:
+            if not self._closed and self._thread is not None:
+                self._queue.put(None)
+            self._closed = True
 
     def wait(self) -> None:
         """Wait until nothing is left to do, for scripts and tests."""
         self._queue.join()
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
+        while (queued := self._queue.get()) is not None:
             try:
-                job()
+                if not self._closed:
+                    queued.job()
             except JobCancelled:
                 self._state.update(status="Stopped")
             except TrtlabError as error:
@@ -101,12 +116,12 @@ class Jobs:
             except Exception as error:  # noqa: BLE001 - a thread's traceback would reach nobody
                 self._state.update(problem=unexpected(error), status="Failed")
             finally:
-                self._state.update(busy=False)
+                if queued.is_busy:
+                    self._state.update(busy=False)
                 self._queue.task_done()
         self._queue.task_done()
 
     def _begin(self, title: str, points: Sequence[Planned] = (), expected: Any = None) -> None:
-        self._cancel.clear()
         self._say(title)
         job = Job(title, time.monotonic(), (), expected)
         self._state.update(
@@ -127,17 +142,20 @@ class Jobs:
 
     def open(self, source: str | Model) -> None:
         """Open a model: its IO tensors, its graph, what the store has of it."""
-        self.submit(lambda: self._open(source))
+        self._busy_job(lambda: self._open(source))
+
+    def open_and_measure(self, source: str) -> None:
+        """Open a model, and make the runs that the controls ask for."""
+
+        def both() -> None:
+            self._open(source)
+            self._measure(self._state.setups())
+
+        self._busy_job(both)
 
     def measure(self, setups: Sequence[Setup]) -> None:
         """Make a run of each setup."""
-        self._busy_job(lambda: self.measure_now(setups))
-
-    def measure_now(self, setups: Sequence[Setup]) -> None:
-        """Make a run of each setup, as part of a job."""
-        model = self._state.opened
-        if model is not None:
-            self._measure(model, setups)
+        self._busy_job(lambda: self._measure(setups))
 
     def search_workspace(self) -> None:
         """Find the smallest workspace limit that builds."""
@@ -150,10 +168,12 @@ class Jobs:
     def _busy_job(self, job: Callable[[], None]) -> None:
         state = self._state
         with state.lock:
-            if state.busy:
+            if state.busy or self._closed:
                 return
+            # Its own from the moment that it is accepted: a Stop before it begins counts.
+            self._cancel = threading.Event()
             state.update(busy=True, job=None, job_points=(), job_title="Starting")
-        self.submit(job)
+            self._submit(job, is_busy=True)
 
     def _open(self, source: str | Model) -> None:
         state = self._state
@@ -181,12 +201,12 @@ class Jobs:
 
     def look(self) -> None:
         """Ask what this machine can do, and what the store has."""
-        self.submit(self._ask_machine)
+        self._submit(self._ask_machine)
         self.list_history()
 
     def list_history(self) -> None:
         """List the earlier runs of the store."""
-        self.submit(self._list_history)
+        self._submit(self._list_history)
 
     def _ask_machine(self) -> None:
         machine = Machine.ask()
@@ -195,15 +215,17 @@ class Jobs:
             state.update(machine=machine)
             return
         # A builder that was chosen stays, where it can be had here.
-        first = next(iter(machine.builders), state.builder)
-        builder = state.builder if state.builder in machine.builders and state.target else first
+        first = next(iter(machine.builders), "onnxruntime")
+        builder = state.builder if state.builder in machine.builders else first
         state.update(
             machine=machine,
             builder=builder,
             target=state.target
             if state.target in machine.targets(builder)
             else default_target(machine, builder),
-            runner=next(iter(machine.runners(builder)), ""),
+            runner=state.runner
+            if state.runner in machine.runners(builder)
+            else next(iter(machine.runners(builder)), ""),
         )
 
     def _list_history(self) -> None:
@@ -225,14 +247,19 @@ class Jobs:
             return
         state.add(replace(found, from_store=True))
 
-    def _measure(self, model: Model, setups: Sequence[Setup]) -> None:
+    def _measure(self, setups: Sequence[Setup]) -> None:
         state = self._state
+        model = state.opened
+        if model is None:
+            return
         points = [Planned(setup) for setup in setups]
         what = f"{len(setups)} points" if len(setups) > 1 else _words(setups[0])
         self._begin(f"Building {what}", points, self._expected(model, setups))
         done = 0
         last_error: TrtlabError | None = None
         for index, setup in enumerate(setups):
+            if self._cancel.is_set():
+                break
             run = known_run(model, setup, state.store)
             if run is not None:
                 self._settle(points, index, Planned(setup, "store", run))
@@ -262,7 +289,9 @@ class Jobs:
         failed_count = sum(p.state == "failed" for p in points)
         if last_error is not None and done == 0:
             state.update(problem=problem_of(last_error, state))
-        if self._cancel.is_set():
+        if self._cancel.is_set() and not done:
+            status = "Stopped before the first point"
+        elif self._cancel.is_set():
             status = f"Stopped after {done} of {len(points)} points. They are kept."
         elif failed_count:
             status = f"Done: {done} points, {failed_count} failed"
@@ -324,7 +353,7 @@ class Jobs:
         if model is None:
             return
         setup = state.setup()
-        made = self._made(model, setup)
+        made = in_precision(model, setup, self._calls())
         curve = workspace(
             made,
             backend=setup.builder,
@@ -339,27 +368,29 @@ class Jobs:
         others = tuple(c for c in state.workspaces if c.model.hash != curve.model.hash)
         state.update(workspaces=(*others, curve), status="Ready")
 
-    def _made(self, model: Model, setup: Setup) -> Model:
-        if setup.precision in (None, model.recipe):
-            return model
-        return convert(
-            model,
-            str(setup.precision),
-            calibration=setup.calibration,
-            store=self._state.store,
-            progress=self._progress,
-            cancel=self._cancel,
-        )
+    def _calls(self) -> dict[str, Any]:
+        """What every verb is called with."""
+        return {
+            "store": self._state.store,
+            "progress": self._progress,
+            "cancel": self._cancel,
+        }
 
     def _find_node_errors(self, run: Run) -> None:
         state = self._state
         self._begin("Finding where the error enters")
         # The same subject and data as before, so that the rest of the record stays as it is.
         ran = run.ran if run.ran and run.ran.config.backend not in TENSORRT else None
-        made = ran or self._made(load(run.line.origin, store=state.store), run.setup)
+        model = load(run.line.origin, **self._calls())
+        if model.hash != run.model.hash:
+            raise ModelError(
+                f"{model.path} is another model than the one that was run.",
+                hint="Open it and build it: that is a run of its own.",
+            )
         found = accuracy(
-            made,
+            ran or in_precision(model, run.setup, self._calls()),
             run.setup.data,
+            provider=run.setup.provider,
             per_node=True,
             store=state.store,
             progress=self._progress,

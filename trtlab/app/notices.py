@@ -35,7 +35,10 @@ def job_head(state: State) -> str:
     elapsed = time.monotonic() - job.began
     left = ""
     if job.expected_s:
-        left = f" · about {job.expected_s:.0f} s in all {badge('estimated', short=True)}"
+        left = (
+            f" · <span data-expected='{job.expected_s:.1f}'>about {job.expected_s:.0f} s in all "
+            f"{badge('estimated', short=True)}</span>"
+        )
     return (
         f"<div class='trtlab-card-head'><h3>{html.escape(state.job_title)}</h3>"
         f"<span class='trtlab-hint'>elapsed <span data-elapsed='{elapsed:.2f}'>{elapsed:.1f} s"
@@ -116,14 +119,17 @@ def problem_card(problem: Problem | None, shown: str = "") -> str:
         ("Why", html.escape(problem.why)),
         (
             "What to do",
-            " ".join(
+            f"{html.escape(problem.hint)} "
+            + " ".join(
                 button(a.label, a.act, a.value, kind="" if i else "main")
                 for i, a in enumerate(problem.actions)
             ),
         ),
     ]
     body = "".join(
-        f"<tr><th scope='row'>{label}</th><td>{text}</td></tr>" for label, text in rows if text
+        f"<tr><th scope='row'>{label}</th><td>{text}</td></tr>"
+        for label, text in rows
+        if text.strip()
     )
     words = (
         "<details><summary>What the builder said, word for word</summary>"

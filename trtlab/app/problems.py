@@ -24,7 +24,7 @@ def problem_of(error: TrtlabError, state: State) -> Problem:
         return Problem(
             "The work's process ended on its own",
             what=error.message,
-            why=error.hint,
+            hint=error.hint,
             actions=(Action("Try again", "build"), *_smaller(state)),
             words=error.details,
         )
@@ -32,7 +32,7 @@ def problem_of(error: TrtlabError, state: State) -> Problem:
         return Problem(
             "The model was not opened",
             what=error.message,
-            why=error.hint,
+            hint=error.hint,
             words=error.details,
             field="source",
         )
@@ -40,7 +40,7 @@ def problem_of(error: TrtlabError, state: State) -> Problem:
         return Problem(
             "The store cannot be used",
             what=error.message,
-            why=error.hint,
+            hint=error.hint,
             actions=(Action("Save what is shown", "save", "bundle"),) if state.runs else (),
             words=error.details,
         )
@@ -48,7 +48,7 @@ def problem_of(error: TrtlabError, state: State) -> Problem:
     if isinstance(error, SpecError):
         title = "A setting does not fit"
         field = "shapes_text" if "axes without a size" in error.message else ""
-    return Problem(title, what=error.message, why=error.hint, words=error.details, field=field)
+    return Problem(title, what=error.message, hint=error.hint, words=error.details, field=field)
 
 
 def unexpected(error: Exception) -> Problem:
@@ -56,7 +56,7 @@ def unexpected(error: Exception) -> Problem:
     return Problem(
         "Something unexpected failed",
         what=f"{type(error).__name__}: {error}",
-        why="Please report it. What was measured before is in the store.",
+        hint="Please report it. What was measured before is in the store.",
     )
 
 
@@ -67,9 +67,9 @@ def _workspace(error: WorkspaceTooSmall, state: State) -> Problem:
     if asked is not None:
         said = f"The builder asked for {text_from_bytes(asked)} ({asked:,} bytes). "
     actions = []
-    known = [c.smallest_bytes for c in state.curves() if c.smallest_bytes is not None]
-    larger = known[0] if known else None
-    if larger is None and limit is not None:
+    curve = state.fitting_curve()
+    larger = curve.smallest_bytes if curve else None
+    if limit is not None and (larger is None or larger <= limit):
         larger = max(32 * _MIB, 4 * limit)
     if larger is not None:
         label = f"Set workspace to {text_from_bytes(larger)} and build"

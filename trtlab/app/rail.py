@@ -217,10 +217,10 @@ def _uploaded(files: Any, upload: w.FileUpload, act: Callable[[str, str], None])
     for file in files:
         name = Path(file["name"]).name
         target, number = Path(name), 2
-        while target.exists() and target.read_bytes() != bytes(file["content"]):
-            target = Path(f"{Path(name).stem}-{number}{Path(name).suffix}")
-            number += 1
         try:
+            while target.exists() and target.read_bytes() != bytes(file["content"]):
+                target = Path(f"{Path(name).stem}-{number}{Path(name).suffix}")
+                number += 1
             target.write_bytes(file["content"])
         except OSError as error:
             act("failed", f"{name} was not written beside the notebook: {error.strerror}.")
@@ -328,6 +328,10 @@ def _batch(state: State) -> w.VBox:
 
         def typed(change: dict[str, Any], place: int = place) -> None:
             settle(state, "batches", partial(_batches, state, place), change["new"])
+            smallest, best, largest = state.batches
+            within = tuple(b for b in state.measure_at if smallest <= b <= largest)
+            if within != state.measure_at and state.builder in TENSORRT:
+                state.update(measure_at=within or (best,))
 
         box.observe(typed, "value")
         _bound(state, box, "batches", partial(_batch_text, state, place))
@@ -435,13 +439,11 @@ def _workspace(state: State) -> w.VBox:
 
     def smallest() -> str:
         if state.builder not in TENSORRT:
-            return f"{BACKENDS[state.builder]} has no workspace."
-        curves = [c for c in state.curves() if c.smallest_bytes is not None]
-        if curves:
-            size = text_from_bytes(curves[-1].smallest_bytes)
-            recipe = curves[-1].model.recipe.upper()
-            mark = badge("builder", short=True)
-            return f"smallest known to build: {size} ({recipe}) {mark}"
+            return f"{BACKENDS[state.builder]} has no workspace." if state.builder else ""
+        curve = state.fitting_curve()
+        if curve is not None and curve.smallest_bytes is not None:
+            size, mark = text_from_bytes(curve.smallest_bytes), badge("builder", short=True)
+            return f"smallest known to build: {size} {mark}"
         if state.opened is None:
             return "Choose a model first."
         return (

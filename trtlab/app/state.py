@@ -24,6 +24,7 @@ from trtlab.units import shapes_from_text, text_from_bytes
 from trtlab.verbs.fusion import fusion
 from trtlab.verbs.run import known_run
 from trtlab.views.theme import Theme
+from trtlab.views.workspace_strip import fits
 
 CONTROLS = (
     "source",
@@ -63,6 +64,7 @@ class Problem:
         title: What did not happen, and the value at fault.
         what: What happened: numbers, model, where.
         why: Only what is known.
+        hint: What to do, in words.
         actions: What to do.
         words: What the builder or the worker said, word for word.
         field: The control at fault, a trait's name; "" where none is.
@@ -72,6 +74,7 @@ class Problem:
     title: str
     what: str = ""
     why: str = ""
+    hint: str = ""
     actions: tuple[Action, ...] = ()
     words: str = ""
     field: str = ""
@@ -189,7 +192,7 @@ class State(t.HasTraits):
         self._store = store
         self.graphs: dict[str, Graph] = {}
         """By model hash the graphs that came with a bundle."""
-        self._fusions: dict[tuple[str, int | None], Fusion] = {}
+        self._fusions: dict[tuple[str, int | None, int], Fusion] = {}
 
     # Changing and listening
 
@@ -277,6 +280,8 @@ class State(t.HasTraits):
             wanted = self.setups()
         except TrtlabError as error:
             return [error.message]
+        if shown.source == "recorded":
+            return ["what is shown was recorded"]
         if shown.setup in wanted and shown.failure is None:
             return []
         return setup_changes(shown.setup, wanted[0]) or ["it failed before"]
@@ -288,6 +293,7 @@ class State(t.HasTraits):
         try:
             setup = self.setups()[0]
             mine = [r for r in self.runs if r.failure is None and r.setup == setup]
+            mine = [r for r in mine if r.source == "here"]
             mine = [r for r in mine if r.model.hash == self.opened.hash]
             return mine[-1] if mine else known_run(self.opened, setup, self.store)
         except TrtlabError:
@@ -341,6 +347,17 @@ class State(t.HasTraits):
             wanted = self.selected.model.hash
         return tuple(c for c in self.workspaces if wanted in (c.model.hash, c.model.parent))
 
+    def fitting_curve(self) -> WorkspaceCurve | None:
+        """Return the curve of engines such as the controls ask for, but for their limit."""
+        try:
+            setup = self.setup()
+        except TrtlabError:
+            return None
+        recipe = self.opened.recipe if self.opened else self.precision
+        wanted = setup.precision or recipe
+        found = [c for c in self.curves() if c.model.recipe == wanted and fits(setup, c.config)]
+        return found[-1] if found else None
+
     def take_graphs(self, graphs: Mapping[str, Graph]) -> None:
         """Remember the graphs of a bundle's models."""
         self.graphs.update(graphs)
@@ -354,7 +371,8 @@ class State(t.HasTraits):
         plan = run.ran if of_ran else run.plan
         if plan is None:
             raise TrtlabError(f"There is no plan: {run.why_no('measurement')}.")
-        key = (plan.hash, run.batch)
+        # Runs that differ in how they were run share a plan, but not the times.
+        key = (plan.hash, run.batch, id(run.profile))
         with self.lock:
             if key not in self._fusions:
                 self._fusions[key] = self._fuse(run, plan)
@@ -362,7 +380,9 @@ class State(t.HasTraits):
 
     def _fuse(self, run: Run, plan: Plan) -> Fusion:
         profile = run.profile if run.profile and run.profile.plan == plan.hash else None
-        graph = self.graphs.get(plan.model.hash or "")
+        # A file may say what it likes of a graph: what was built here has its own.
+        known = None if plan.model.hash is None else self.store.graph(plan.model.hash)
+        graph = known or self.graphs.get(plan.model.hash or "")
         axis = batch_axis(plan.inputs)
         sizes = {axis: run.batch} if axis and run.batch else None
         if graph is not None:

@@ -12,6 +12,7 @@ import uuid
 from typing import Any
 
 from trtlab.app.state import State
+from trtlab.record.base import caveat_rows
 from trtlab.views.theme import css
 
 _PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
@@ -40,8 +41,8 @@ class Still:
 
     def take(self, picture: str) -> None:
         """Take a figure's picture, a data URL, and bring the output up to date."""
-        if _PICTURE.fullmatch(picture) and len(picture) <= _MOST_BYTES:
-            self._picture = picture
+        is_one = _PICTURE.fullmatch(picture) and len(picture) <= _MOST_BYTES
+        self._picture = picture if is_one else ""  # never that of another run
         self.renew()
 
     def renew(self) -> None:
@@ -56,15 +57,19 @@ class Still:
         run = self._state.selected
         if run is None:
             return f"<div class='{self.name}'>{_note('No run yet.')}</div>"
+        told = list(run.rows())
+        if run.measurement is not None:
+            told += caveat_rows(run.measurement.caveats)
         rows = "".join(
             f"<tr><th scope='row'>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>"
-            for label, text in run.rows()
+            for label, text in told
         )
+        dark = " trtlab-dark" if self._state.theme == "dark" else ""
         image = ""
         if self._picture:
-            image = f"<img src='{self._picture}' alt='{html.escape(run.label)}: latency'>"
+            image = f"<img src='{self._picture}' alt='a figure of {html.escape(run.label)}'>"
         return (
-            f"<div class='{self.name}'><style>{css()}</style><div class='trtlab'>"
+            f"<div class='{self.name}'><style>{css()}</style><div class='trtlab{dark}'>"
             f"{_note('As last seen; run the cell again to use it.')}"
             f"<table>{rows}</table>{image}</div></div>"
         )

@@ -6,12 +6,14 @@ import html
 
 from trtlab.app.machine import Machine
 from trtlab.app.state import State
+from trtlab.record import RunLine
 from trtlab.spec import TENSORRT
-from trtlab.units import text_from_file_size
-from trtlab.views.cards import button
+from trtlab.units import text_from_bytes, text_from_file_size
+from trtlab.views.cards import button, recipe_text
 from trtlab.views.theme import badge
 from trtlab.zoo.catalogue import ENTRIES
 
+MOST_EARLIER = 5
 SMALL = ("digits_mobile", "digits", "squeezenet", "resnet50")
 """Networks offered first: two trained ones, and two that people know."""
 
@@ -40,14 +42,33 @@ def _opened(state: State) -> str:
         steps.append("judge its accuracy on labelled samples")
     listed = "".join(f"<li>{html.escape(step)}</li>" for step in steps)
     off = "a job runs" if state.busy else ""
+    earlier = [
+        (index, line)
+        for index, line in enumerate(state.history)
+        if line.model.hash == model.hash and line.failure is None
+    ]
+    rows = "".join(
+        f"<div class='trtlab-way'>{button(_line_text(line), 'recall', str(index), kind='link')}"
+        f"<span class='trtlab-hint'>{(line.environment.created or '')[:16].replace('T', ' ')}"
+        "</span></div>"
+        for index, line in earlier[:MOST_EARLIER]
+    )
+    before = f"<section class='trtlab-card'><h3>Earlier runs</h3>{rows}</section>" if rows else ""
     return (
         f"<div class='trtlab-welcome'><h2>{html.escape(model.name)} is open</h2>"
         f"<p>{nodes}weights {weights}, {html.escape(model.recipe.upper())}. "
         f"{html.escape(told)}.</p>"
         "<section class='trtlab-card trtlab-first'><h3>One press will</h3>"
         f"<ol>{listed}</ol>{button('Build & measure', 'build', kind='main', off=off)}</section>"
-        f"{_legend()}</div>"
+        f"{before}{_legend()}</div>"
     )
+
+
+def _line_text(line: RunLine) -> str:
+    batch = "" if line.setup.batch is None else f", batch {line.setup.batch}"
+    limit = line.setup.workspace_bytes
+    workspace = "" if limit is None else f", workspace {text_from_bytes(limit)}"
+    return f"{recipe_text(line.made.recipe)}{batch}{workspace}"
 
 
 def _welcome(state: State) -> str:

@@ -83,6 +83,7 @@ class Workbench(Screen):
         Setup(builder="tensorrt_rtx", runner=None, batches=batches)
         state = State(
             store=store,
+            builder="",  # the first that builds here, once the machine was asked
             precision=precision,
             batches=tuple(batches),
             measure_at=tuple(measure_at or (batches[1],)),
@@ -103,7 +104,7 @@ class Workbench(Screen):
         state.listen(self._show_panel, "tab", "selected")
         state.listen(self._answer_known, *CONTROLS)
         state.listen(self._follow_recording, "selected", "recorded")
-        state.listen(self._ask_picture, "selected", "busy", "theme")
+        state.listen(self._ask_picture, "selected", "baseline", "busy", "theme")
         self.jobs.look()
         if isinstance(model, Model):
             self.jobs.open(model)
@@ -155,6 +156,11 @@ class Workbench(Screen):
             status="Recorded",
             problem=None,
         )
+
+    def __repr__(self) -> str:
+        # What is seen where no widget can be shown: ipywidgets would print every part.
+        name = self.state.opened.name if self.state.opened else self.state.source or "no model"
+        return f"Workbench({name}, {len(self.state.runs)} runs)"
 
     def close(self) -> None:
         """Stop the running job and take the widget away."""
@@ -265,6 +271,8 @@ class Workbench(Screen):
             value: Of what: a tab's name, a run's number.
         """
         state = self.state
+        if act == "stop":
+            self.jobs.stop()  # before the lock, which a panel that is being drawn may hold
         with state.lock:
             try:
                 done = getattr(self, f"_do_{act.replace('-', '_')}", None)
@@ -322,7 +330,6 @@ class Workbench(Screen):
     def _do_stop(self, _value: str) -> None:
         if self.state.busy:
             self.state.update(status="Stopping")
-            self.jobs.stop()
         else:  # a second Esc soon after one that closed something
             self._do_escape("")
 
@@ -353,14 +360,14 @@ class Workbench(Screen):
             return
         if value.startswith("~"):
             value = str(Path(value).expanduser())
-        if value.endswith(_RECORDINGS) or Path(value).is_dir():
+        if value.endswith(_RECORDINGS) or _is_folder(value):
             self._open_recording(value)
             return
         self.state.update(source=value, problem=None)
         self.jobs.open(value)
 
     def _open_recording(self, value: str) -> None:
-        paths = [value] if Path(value).exists() else value.split(",")
+        paths = [value] if _is_folder(value) or Path(value).is_file() else value.split(",")
         found = read(*(Path(path.strip()).expanduser() for path in paths))
         if isinstance(found, Bundle):
             self.show_bundle(found)
@@ -379,7 +386,7 @@ class Workbench(Screen):
             problem=Problem(
                 f"{name} was not uploaded: it takes {text_from_file_size(int(size))}",
                 what="A page sends a file to the kernel as one message; uploads end at 10 MB.",
-                why="Type its path on the kernel's machine under Model instead.",
+                hint="Type its path on the kernel's machine under Model instead.",
                 field="source",
             )
         )
@@ -398,8 +405,7 @@ class Workbench(Screen):
                 hint="Open the model's file under Model.",
             )
         state.update(recorded="", status="Ready", machine=None, **controls_of(run))
-        self.jobs.open(run.line.origin)
-        self.jobs.submit(lambda: self.jobs.measure_now(state.setups()))
+        self.jobs.open_and_measure(run.line.origin)
 
     # Settings that a button sets
 
@@ -519,6 +525,13 @@ class Workbench(Screen):
         self._do_save("csv")
 
 
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # no name that a disk knows
+        return False
+
+
 def as_recorded(run: Run) -> Run:
     """Return a run marked recorded, be it this machine that made it: it is shown from a file."""
 
@@ -550,8 +563,14 @@ def controls_of(run: Run) -> dict[str, Any]:
         "runner": setup.runner or "",
         "streams": setup.streams,
         "threads": setup.threads,
+        "provider": setup.provider,
+        "tf32": bool(setup.tf32),
+        "shapes_text": ",".join(
+            f"{name}:{'x'.join(map(str, shape))}" for name, shape in setup.shapes.items()
+        ),
         "quick": setup.quick,
         "calibration": setup.calibration or "",
+        "data": setup.data or "",
     }
 
 

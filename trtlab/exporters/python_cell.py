@@ -152,10 +152,17 @@ def _asked(setups: Sequence[Setup]) -> dict[str, list[Any]]:
         values = [getattr(setup, each.name) for setup in setups]
         if each.name == "runner":
             values = [BUILD_ONLY if value is None else value for value in values]
+        if each.name == "workspace_bytes":
+            values = [_size_text(value) for value in values]
         default = None if each.name in ("builder", "runner") else _default(each)
         if any(value != default for value in values):
             found[_NAMES.get(each.name, each.name)] = values
     return found
+
+
+def _size_text(size: int | None) -> str | int | None:
+    """Return ``256MiB`` for a whole number of MiB, else the bytes."""
+    return size if size is None or size % 2**20 else f"{size // 2**20}MiB"
 
 
 def _default(each: Any) -> object:

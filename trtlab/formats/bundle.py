@@ -38,6 +38,7 @@ from trtlab.record import (
     RunLine,
     WorkspaceCurve,
 )
+from trtlab.spec import TENSORRT
 from trtlab.store import Record, enveloped, home_folder, record_from, record_id, write_file
 from trtlab.units import text_from_bytes
 
@@ -400,11 +401,35 @@ def _check_once(identities: Iterable[str], name: str) -> None:
 
 
 def _checked(run: Run, name: str) -> Run:
-    """Refuse times that are of another plan than the one they stand beside."""
+    """Refuse what does not belong together; another machine's paths lead nowhere on this one."""
+    line = run.line
+    for record in (run.plan, run.ran, run.measurement, run.profile, run.accuracy):
+        if (
+            record is not None
+            and None not in (record.model.hash, line.made.hash)
+            and (record.model.hash != line.made.hash)
+        ):
+            raise RecordError(
+                f"{name} joins a {record.kind} with another model than its own.", hint=_HINT
+            )
+    backends = [r.config.backend for r in (run.plan, run.ran) if r is not None]
+    backends += [r.build.backend for r in (run.measurement, run.profile) if r is not None]
+    unknown = sorted(set(backends) - {*TENSORRT, "onnxruntime"})
+    if unknown:
+        raise RecordError(f"{name} names a backend {shown(unknown[0])}.", hint="Update trtlab.")
+    m = run.measurement
+    if m is not None and line.latency_ms is not None and line.latency_ms != m.median_ms:
+        raise RecordError(f"{name} tells another latency than its samples.", hint=_HINT)
     ran = None if run.ran is None else run.ran.hash
     for record in (run.measurement, run.profile):
         if record is not None and None not in (record.plan, ran) and record.plan != ran:
             raise RecordError(
                 f"{name} joins a {record.kind} with another plan than its own.", hint=_HINT
             )
-    return run
+    setup = replace(
+        run.setup,
+        data=None,
+        calibration=run.setup.calibration if run.setup.calibration == "random" else None,
+    )
+    origin = line.origin if line.origin and line.origin.startswith("zoo:") else None
+    return replace(run, line=replace(line, origin=origin, setup=setup))

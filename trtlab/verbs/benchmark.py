@@ -216,11 +216,13 @@ def doubts(m: Measurement) -> tuple[Caveat, ...]:
     found = []
     if m.stable is False:
         medians = [stats.median(w.latencies_ns) / 1e6 for w in m.windows]
+        rates = [len(w.latencies_ns) / (w.wall_ns / 1e9) for w in m.windows]
         found.append(
             Caveat(
                 "unstable",
                 f"No three of {len(m.windows)} windows in a row agreed within 10 %; their "
-                f"medians lie between {min(medians):.3g} and {max(medians):.3g} ms.",
+                f"medians lie between {min(medians):.3g} and {max(medians):.3g} ms, their calls "
+                f"a second between {min(rates):,.0f} and {max(rates):,.0f}.",
                 "Close other programs, use fewer threads, and measure again.",
             )
         )

@@ -13,11 +13,13 @@ from trtlab.backends import base
 from trtlab.environment import capture
 from trtlab.errors import (
     ERRORS_BY_KIND,
-    ERRORS_BY_NAME,
     ExecutionError,
+    JobCancelled,
+    JobTimeout,
     SpecError,
     StoreError,
     TrtlabError,
+    WorkerCrashed,
 )
 from trtlab.model.types import Model
 from trtlab.precision.recipes import recipe_of
@@ -47,10 +49,10 @@ from trtlab.worker import Progress, silent
 PARTS = ("convert", "build", "measure", "layers", "accuracy")
 """What a run is made of, in this order."""
 
-_NOT_KEPT = (ExecutionError, StoreError)
-"""What may pass: such a run is not kept, else it would be the answer for ever."""
+_PASSING_ERRORS = (WorkerCrashed, JobTimeout, JobCancelled, StoreError)
+"""What has nothing to do with the model: it ends the run, and is not kept as its answer."""
 
-_PASSING = tuple(e.kind for e in ERRORS_BY_NAME.values() if issubclass(e, _NOT_KEPT))
+_PASSING = tuple(error.kind for error in _PASSING_ERRORS)
 
 OnPart = Callable[[str], None]
 
@@ -168,9 +170,9 @@ def run_with(
     making = _Making(model, setup, store, calls, on_part)
     made = making.run()
     seconds = time.perf_counter() - begin
-    line = replace(made.line, seconds=round(seconds, 3))
+    line = replace(made.line, seconds=None if making.was_measured else round(seconds, 3))
     whole = replace(made, line=line)
-    if not _is_kept(whole, store):
+    if not making.is_final or not _keep_parts(whole, store):
         return whole
     return replace(whole, line=kept_line(line, run_key(model, setup), store))
 
@@ -190,8 +192,11 @@ def known_run(model: Model, setup: Setup, store: Store) -> Run | None:
 
 def run_key(model: Model, setup: Setup) -> str:
     """Return the store's key of a run: model, setup, library versions and machine."""
-    backends = dict.fromkeys(name for name in (setup.builder, setup.runner) if name)
-    return key_of("run", model.hash, setup, [conditions(name) for name in backends])
+    # Accuracy and ranges come from ONNX Runtime, whoever runs the model.
+    backends = dict.fromkeys((setup.builder, setup.runner or "onnxruntime", "onnxruntime"))
+    # The same content has labels under the zoo's name alone.
+    known_as = [origin_of(model), has_images(model)]
+    return key_of("run", model.hash, known_as, setup, [conditions(name) for name in backends])
 
 
 def whole_run(line: RunLine, store: Store) -> Run | None:
@@ -251,17 +256,26 @@ def origin_of(model: Model) -> str:
 
 @dataclass(slots=True)
 class _Making:
-    """One run being made, part by part."""
+    """One run being made, part by part.
+
+    Attributes:
+        is_final: Whether it would come out the same again; False where a run failed.
+        was_measured: Whether the store had the measurement, which takes most of the time.
+    """
 
     model: Model
     setup: Setup
     store: Store
     calls: dict[str, Any]
     on_part: OnPart
+    is_final: bool = True
+    was_measured: bool = False
 
     def run(self) -> Run:
         setup, missing = self.setup, dict[str, str]()
-        made = self._converted()
+        if not _has_precision(self.model, setup):
+            self.on_part("convert")
+        made = in_precision(self.model, setup, self.calls)
         self.on_part("build")
         config = config_for(made, setup.builder, **_for_config(setup))
         plan = build_with(made, config, **self.calls)
@@ -290,13 +304,6 @@ class _Making:
         )
         return Run(line=line, plan=plan, ran=ran, measurement=m, profile=found, accuracy=judged)
 
-    def _converted(self) -> Model:
-        asked = self.setup.precision
-        if asked is None or recipe_of(asked).name == self.model.recipe:
-            return self.model
-        self.on_part("convert")
-        return convert(self.model, asked, calibration=self.setup.calibration, **self.calls)
-
     def _point(self, made: Model, plan: Plan, missing: dict[str, str]) -> Point | None:
         setup = self.setup
         if setup.runner is None:
@@ -317,6 +324,8 @@ class _Making:
             if failure.kind in _PASSING:
                 raise ERRORS_BY_KIND[failure.kind](failure.message, hint=failure.hint)
             missing["measurement"] = f"{failure.message} → {failure.hint}"
+            self.is_final = self.is_final and failure.kind != ExecutionError.kind
+        self.was_measured = point.from_store
         return point
 
     def _profile(
@@ -336,10 +345,11 @@ class _Making:
                 quick=wanted.quick,
                 **self.calls,
             )
-        except _NOT_KEPT:
+        except _PASSING_ERRORS:
             raise
         except TrtlabError as error:
             missing["profile"] = str(error)
+            self.is_final = self.is_final and error.kind != ExecutionError.kind
             return None
 
     def _accuracy(self, made: Model, ran: Plan | None, missing: dict[str, str]) -> Accuracy | None:
@@ -351,11 +361,23 @@ class _Making:
         subject = ran if ran is not None and ran.config.backend not in TENSORRT else made
         try:
             return accuracy(subject, setup.data, provider=setup.provider, **self.calls)
-        except _NOT_KEPT:
+        except _PASSING_ERRORS:
             raise
         except TrtlabError as error:
             missing["accuracy"] = error.message
+            self.is_final = self.is_final and error.kind != ExecutionError.kind
             return None
+
+
+def _has_precision(model: Model, setup: Setup) -> bool:
+    return setup.precision is None or recipe_of(setup.precision).name == model.recipe
+
+
+def in_precision(model: Model, setup: Setup, calls: Mapping[str, Any]) -> Model:
+    """Return the model in the precision that a setup asks for; ``calls`` is for ``convert``."""
+    if _has_precision(model, setup):
+        return model
+    return convert(model, str(setup.precision), calibration=setup.calibration, **calls)
 
 
 def _for_config(setup: Setup) -> dict[str, Any]:
@@ -366,8 +388,16 @@ def _for_config(setup: Setup) -> dict[str, Any]:
     return settings
 
 
-def _is_kept(run: Run, store: Store) -> bool:
-    """Whether the store has every record of a run: else its line would lead nowhere."""
-    line = run.line
-    ids = (line.plan, line.ran, line.measurement, line.profile, line.accuracy)
-    return all(identity is None or store.has(identity) for identity in ids)
+def _keep_parts(run: Run, store: Store) -> bool:
+    """Keep every record of a run as it is in it; False where one could not be kept.
+
+    The store may have the same under another name or path: a line leads to just these.
+    """
+    records = (run.plan, run.ran, run.measurement, run.profile, run.accuracy)
+    try:
+        for record in records:
+            if record is not None and not store.has(identity := record_id(record)):
+                store.put(record, key_of("part of a run", identity))
+    except StoreError:
+        return False
+    return True

@@ -308,8 +308,9 @@ def _speed(pair: Pair) -> str:
     time = text_from_ms(m.median_ms)
     start = f"At batch {m.batch} on {_place(run)}," if m.batch else f"On {_place(run)},"
     a = baseline.measurement if baseline else None
-    if baseline is None or a is None or pair.why_times_apart:
-        return f"{start} {name} answers in {time}"
+    if baseline is None or a is None or pair.why_times_apart or baseline.source != run.source:
+        doubt = ", but the run was disturbed" if m.stable is False else ""
+        return f"{start} {name} answers in {time}{doubt}"
     change = pair.beside("latency_ms").change
     verdict = change.verdict if change else "unknown"
     other = baseline.recipe.upper()

@@ -46,12 +46,13 @@ def matching_curve(run: Run, curves: Iterable[WorkspaceCurve]) -> WorkspaceCurve
         # A run that failed does not know the model that was converted for it.
         made = run.line.made.hash == model.hash or model.parent == run.model.hash
         same_model = made and model.recipe == run.recipe
-        if same_model and _fits(run.setup, config):
+        if same_model and fits(run.setup, config):
             found = curve
     return found
 
 
-def _fits(setup: Setup, config: BuildConfig) -> bool:
+def fits(setup: Setup, config: BuildConfig) -> bool:
+    """Whether a curve was made of engines such as a setup asks for, but for their limit."""
     ranges = [shapes for profile in config.profiles for shapes in profile.values()]
     batches = [tuple(shape[0] for shape in shapes) for shapes in ranges if shapes.opt]
     named = config.profiles[0] if config.profiles else {}

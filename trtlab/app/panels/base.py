@@ -35,6 +35,7 @@ class Panel(w.VBox):
         super().__init__()
         self.state = state
         self.add_class("trtlab-panel-body")
+        self.add_class(f"trtlab-tab-{self.name}")
         self._stale = True
         state.listen(self._changed, *self.reads)
         state.listen(self._look, "tab")

@@ -33,14 +33,16 @@ _FORMS: dict[str, tuple[str, Callable[[State, Run], str], str]] = {
     "python": (
         "Python",
         lambda _, run: python_cell(run),
-        "The cell leaves nothing out. Options at their default are not printed.",
+        "The cell leaves nothing of the run out. Options at their default are not printed.",
     ),
     "all": (
         "Python, all runs",
         lambda state, run: sweep_cell(
-            [one.setup for one in state.shown()], run.line.origin or run.model.name
+            list({repr(r.setup): r.setup for r in state.shown() if not r.failure}.values()),
+            run.line.origin or run.model.name,
         ),
-        "All runs of this model on this screen. What the store has is not made again.",
+        "All runs of this model on this screen but those that failed. What the store has is not "
+        "made again.",
     ),
     "trtexec10": (
         "trtexec 10.x",

@@ -238,13 +238,15 @@ class _Drawn:
         self.nodes: dict[str, Node] = {node.name: node for node in fusion.graph.nodes}
         self.factor, self.unit = time_unit(found.rows)
         self.most = max((row.weight(bars) or 0.0 for row in found.rows), default=0.0)
+        # One stream for all is the rule, and the table is wide.
+        self.has_streams = len({row.layer.stream for row in found.rows}) > 1
         self.on_gpu = found.kind == "gpu" and not found.of_nodes
 
     def heads(self) -> str:
         timed = badge("measured", short=True)
         heads = [("#", "number", ""), ("Engine layer", "", badge("builder", short=True)),
                  ("Made from ONNX nodes", "", ""), ("Type", "", ""), ("Prec.", "", ""),
-                 ("Stream", "number", "")]  # fmt: skip
+                 *([("Stream", "number", "")] if self.has_streams else [])]  # fmt: skip
         if self.on_gpu:
             heads.append((f"GPU time, {self.unit}", "number", timed))
         else:
@@ -276,7 +278,8 @@ class _Drawn:
                  f"<span hidden>{name} {nodes}</span>"),
             ("", html.escape(layer.type[:40]) or self._none("not said")),
             ("", self._precision(group.precision)),
-            ("number", self._none("not said") if layer.stream is None else str(layer.stream)),
+            *([("number", self._none("not said") if layer.stream is None
+                else str(layer.stream))] if self.has_streams else []),
             *(("number", cell) for cell in times),
             ("number", self._amount(row, "flops", group.flops, _MEGA)),
             ("number", self._amount(row, "bytes", group.bytes, _MEBI)),
@@ -313,8 +316,8 @@ class _Drawn:
             at = "" if batch is None else f" at batch {batch}"
             said.append(f"±: half of the 95 % interval of the median, {runs} profiled runs{at}.")
         if any(len(time.layers) > 1 for time in timed):
-            said.append("+ #: time of several layers together: the plan that ran is not cut "
-                        "between them, so what each has of it is not known.")  # fmt: skip
+            said.append("+1, +2 …: time of so many more layers too: the plan that ran is not "
+                        "cut between them, so what each has of it is not known.")  # fmt: skip
         if any(time.more for time in timed):
             said.append("*: with nodes that this engine does not run.")
         if found.elsewhere is not None:
@@ -344,7 +347,10 @@ class _Drawn:
         exact = text_from_latency(row.time.stat.ms, row.time.stat.interval)
         if row.time.more:
             exact += f", with {', '.join(printable(n) for n in row.time.more)}"
-        marks = "".join(f" +&nbsp;#{n + 1}" for n in others[:3]) + ("…" if len(others) > 3 else "")
+        marks = ""
+        if others:
+            marks = f" +{len(others)}"
+            exact += f", with {', '.join(f'#{n + 1}' for n in others)}"
         marks += " *" if row.time.more else ""
         return (
             f"{self._bar(row, 'time', shared=bool(others))}"

@@ -173,8 +173,10 @@ async function render({ model, el }) {
     if (event.target.closest?.(TYPING) || event.target.closest?.(".trtlab-graph")) return;
     const simple = { b: "build", s: "sweep", p: "pin", "?": "help", c: "copy-python" };
     let known = true;
-    if (/^[1-9]$/.test(key) && tabs()[key - 1]) tabs()[key - 1].click();
-    else if (simple[key.toLowerCase()]) send(simple[key.toLowerCase()]);
+    if (/^[1-9]$/.test(key) && tabs()[key - 1]) {
+      tabs()[key - 1].focus();
+      tabs()[key - 1].click();
+    } else if (simple[key.toLowerCase()]) send(simple[key.toLowerCase()]);
     else if (key === "/") focusIn(".trtlab-panel [data-filter],.trtlab-panel input[type=search]");
     else if (key.toLowerCase() === "t") {
       const card = event.target.closest?.(".trtlab-card") ?? screen;
@@ -246,12 +248,15 @@ async function render({ model, el }) {
       row.scrollIntoView({ block: "nearest" });
     }
   };
-  let problemTold = null;
+  let told = null;
   const parts = new MutationObserver((changes) => {
     name(screen);
     const problem = screen.querySelector(".trtlab-problem h3")?.textContent ?? null;
-    if (problem && problem !== problemTold) screen.querySelector(".trtlab-panel")?.scrollTo(0, 0);
-    problemTold = problem;
+    // A new error, another tab, the list of keys: what is new stands at the top.
+    const tab = screen.querySelector("[role=tab][aria-selected=true]")?.dataset.value ?? "";
+    const now = `${problem ?? ""}|${tab}|${Boolean(screen.querySelector("[data-key=keys]"))}`;
+    if (now !== told) screen.querySelector(".trtlab-panel")?.scrollTo(0, 0);
+    told = now;
     if (changes.some((change) => change.type === "childList")) follow();
     refocus();
   });
@@ -264,6 +269,8 @@ async function render({ model, el }) {
     for (const one of screen.querySelectorAll("[data-elapsed]")) {
       one.trtlabDrawn ??= performance.now();
       const s = Number(one.dataset.elapsed) + (performance.now() - one.trtlabDrawn) / 1000;
+      const hint = one.parentElement.querySelector("[data-expected]");
+      if (hint && s > Number(hint.dataset.expected)) hint.textContent = "longer than expected";
       one.textContent = s < 60 ? `${s.toFixed(1)} s` : `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
     }
   }, TICK_MS);
@@ -282,13 +289,13 @@ async function render({ model, el }) {
     const size = { format: "png", width: seen.clientWidth, height: seen.clientHeight };
     send("picture", await Plotly.toImage(seen, size));
   };
-  const told = (message) => {
+  const hear = (message) => {
     if (message?.kind === "copy") copy(message.text);
     if (message?.kind !== "picture") return;
     clearTimeout(pictured);
     pictured = setTimeout(() => picture().catch(() => {}), PICTURE_MS);
   };
-  model.on("msg:custom", told);
+  model.on("msg:custom", hear);
   // anywidget hands on no comm_live; ipywidgets marks what it drew when the kernel is gone.
   const lost = () => {
     const alive = !el.closest(".jupyter-widgets-disconnected");
@@ -315,7 +322,7 @@ async function render({ model, el }) {
     clearInterval(look);
     clearTimeout(pictured);
     model.off("comm_live_update", lost);
-    model.off("msg:custom", told);
+    model.off("msg:custom", hear);
   };
 }
 
