@@ -114,3 +114,11 @@ def test_the_panel_of_the_page_draws_what_it_says():
     assert "trtlab-measured" in seen
     assert f"Run {runs.index(best) + 1}: " in seen
     assert "n/a" in text(alone(panel, [], None, "light"))
+
+
+def test_no_placeholder_stands_where_real_output_belongs():
+    readme = (ROOT / "README.md").read_text()
+    assert "EXAMPLE" not in readme
+    assert "(measured)" in readme
+    for picture in re.findall(r"\]\(([^)]+\.png)\)", readme):
+        assert (ROOT / picture).is_file(), picture
