@@ -1,6 +1,7 @@
 """Run every benchmark and print one table: ``python -m benchmarks [NAME …] [--save]``.
 
-``--save`` writes the result, with machine and load, to ``benchmarks/last.json``.
+``--save`` writes the result, with machine and load, to ``benchmarks/last.json``; of some named
+alone to ``benchmarks/last_NAME.json``.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def main() -> int:
             "load_after": os.getloadavg()[0],
             "figures": [asdict(f) for f in figures],
         }
-        path = Path(__file__).parent / "last.json"
+        path = Path(__file__).parent / f"{'_'.join(['last', *options.names])}.json"
         path.write_text(json.dumps(result, indent=1) + "\n")
     return int(any(f.value > f.limit for f in figures))
 

@@ -264,7 +264,7 @@ def _files(lab: Lab) -> list[Figure]:
             _do(page, _TAB, name=panel.name)
         lab.execute(page, f"workbench.act('open', {MODEL!r}); workbench.jobs.wait()")
         screen.get_by_role("button", name="INT8", exact=True).click()
-        screen.get_by_role("button", name="Build & measure").click()
+        screen.locator(".trtlab-rail").get_by_role("button", name="Build & measure").click()
         screen.locator(".trtlab-stateline", has_text="controls match run").wait_for()
         page.wait_for_timeout(SETTLE_MS)
         lab.save(page)
