@@ -219,7 +219,7 @@ def test_results_that_are_written_wide_are_said_to_be_so():
 
 def test_an_unnamed_layer_of_onnx_runtime_computes_the_node_of_the_layer_behind_it():
     convolution = replace(
-        layer("conv_token_1", "xq", "t", type="QLinearConv"),
+        layer("unnamed_1", "xq", "t", type="QLinearConv"),
         inputs=(
             LayerTensor("xq", None, None),
             LayerTensor("s", "float32", (), is_constant=True),
@@ -245,7 +245,7 @@ def test_an_unnamed_layer_of_onnx_runtime_computes_the_node_of_the_layer_behind_
                 LayerTensor("w", "float32", (8, 8, 1, 1), is_constant=True)),
     )  # fmt: skip
     other = replace(made, layers=(float_conv, behind), groups=groups, edges=edges)
-    assert [s.layer for s in built_precision(other, "int8").strays] == ["conv_token_1"]
+    assert [s.layer for s in built_precision(other, "int8").strays] == ["unnamed_1"]
 
 
 @pytest.mark.parametrize(

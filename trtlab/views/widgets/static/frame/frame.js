@@ -218,6 +218,11 @@ async function render({ model, el }) {
       const labelled = [...(box.labels ?? [])].some((label) => label.textContent.trim());
       if (said && !labelled) box.setAttribute("aria-label", said);
     }
+    for (const wide of node.querySelectorAll(".trtlab-scroll:not([tabindex])")) {
+      wide.tabIndex = 0;
+      wide.setAttribute("role", "region");
+      wide.setAttribute("aria-label", wide.closest("section")?.querySelector("h3")?.textContent ?? "table");
+    }
     for (const toggle of node.querySelectorAll(".widget-toggle-button")) {
       const pressed = String(toggle.classList.contains("mod-active"));
       if (toggle.getAttribute("aria-pressed") !== pressed) toggle.setAttribute("aria-pressed", pressed);
