@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import onnx
 import pytest
@@ -90,6 +91,17 @@ def test_the_large_network_is_a_valid_model_of_that_many_nodes():
     assert {node.op_type for node in model.graph.node} == {"Conv", "Relu", "Add"}
 
 
+def _figures_of_a_page():
+    with running() as lab:
+        few, many = workbench._stores(lab.home)
+        return [
+            *workbench._opening(lab, few, many),
+            *workbench._recorded(lab),
+            *workbench._stopping(lab, few),
+            *workbench._memory(lab),
+        ]
+
+
 @pytest.mark.browser
 def test_a_workbench_is_opened_changed_and_stopped_in_a_page(monkeypatch):
     if shutil.which("chromium") is None and shutil.which("google-chrome") is None:
@@ -98,13 +110,9 @@ def test_a_workbench_is_opened_changed_and_stopped_in_a_page(monkeypatch):
         pytest.skip("no Chromium: install the package chromium")
     for name, fewest in {"ROUNDS": 1, "MEMORY_ROUNDS": 1, "MANY": 2, "NODES": 100}.items():
         monkeypatch.setattr(workbench, name, fewest)
-    with running() as lab:
-        few, many = workbench._stores(lab.home)
-        found = [
-            *workbench._opening(lab, few, many),
-            *workbench._recorded(lab),
-            *workbench._stopping(lab, few),
-            *workbench._memory(lab),
-        ]
+    # In a thread of its own: the browser tests' Playwright has a loop in this one.
+    with ThreadPoolExecutor(1) as other:
+        found = other.submit(_figures_of_a_page).result()
     assert len(found) == 11 + 9 + 1 + 2
-    assert all(math.isfinite(f.value) and f.value > 0 for f in found)
+    # A figure may be there at the same moment as the screen.
+    assert all(math.isfinite(f.value) and f.value >= 0 for f in found)

@@ -24,6 +24,8 @@ ORT = "--backend onnxruntime"
 @pytest.fixture
 def shell(tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    # A shell puts its own module in the place of the program's, which others need.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     made = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
     assert made.run_cell("%load_ext trtlab").success
     yield made

@@ -1,8 +1,11 @@
 """The plain picture below a workbench, for a notebook that is opened without a kernel."""
 
+import atexit
 import dataclasses
+import sys
 
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from tests.app.benches import a_run
 from tests.making import measurement
@@ -40,8 +43,11 @@ def test_a_models_name_is_never_markup():
     assert "<script" not in Still(State(selected=run)).html()
 
 
-def test_the_screen_names_what_it_hides_and_puts_it_out_below_itself(monkeypatch):
-    shell = InteractiveShell()
+def test_the_screen_names_what_it_hides_and_puts_it_out_below_itself(monkeypatch, tmp_path):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    atexit.unregister(shell.atexit_operations)
     published = []
     monkeypatch.setattr(
         shell.display_pub, "publish", lambda data, **more: published.append((data, more))
